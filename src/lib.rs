@@ -1,1 +1,9 @@
+//! weightfs: models as files that are fetched lazily.
+//!
+//! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+pub mod origin;
+
+pub mod metrics;
+
+pub mod types;

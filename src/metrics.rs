@@ -1,0 +1,45 @@
+//! Every figure that the daemon counts: name, unit and help, said once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A figure that only grows while the daemon runs.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! metrics {
+    ($($name:ident: $unit:literal, $help:literal;)*) => {
+        /// One field a figure; the parts of the daemon share it.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $name: Counter,)*
+        }
+
+        impl Metrics {
+            /// Every figure as (name, unit, help, value), in the order of docs/METRICS.md.
+            pub fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $unit, $help, self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+metrics! {
+    read_bytes: "bytes", "Bytes that readers got from the daemon.";
+    fetched_bytes: "bytes", "Bytes of contents that came from an origin.";
+    fetch_requests: "requests", "Requests for contents sent to an origin, redirects and retries included.";
+    fetch_failures: "requests", "Requests for contents that failed or broke off.";
+    catalog_requests: "requests", "Requests for names sent to an origin: revisions, listings, redirects.";
+    catalog_failures: "requests", "Requests for names that failed.";
+    damaged_blocks: "blocks", "Blocks whose bytes on disk no longer matched their checksum; they were fetched again.";
+    mismatched_blobs: "blobs", "Contents that did not match the hash their origin states; they were dropped.";
+}

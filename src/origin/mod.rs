@@ -1,0 +1,46 @@
+//! Where bytes come from: the only outbound network of the daemon.
+//!
+//! The cache asks an [`Origin`] for bytes, the tree asks a [`Catalog`] for names. Neither keeps anything on disk.
+//! Every question carries the [`Identity`] that asks it, and every answer that is remembered is remembered under it.
+
+mod error;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+pub use error::{OriginError, OriginErrorKind};
+
+use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
+
+/// Bytes in order, in pieces of any size, exactly as many as were asked for, or an error.
+/// A piece of the wrong length never comes out of it: a short or long body is an error of its own.
+pub type ByteStream = BoxStream<'static, Result<Bytes, OriginError>>;
+
+/// Delivers the bytes of a file.
+#[async_trait]
+pub trait Origin: Send + Sync {
+    /// A word for logs and metrics: `hub`.
+    fn name(&self) -> &'static str;
+
+    /// Opens a stream over `range` (bytes, end exclusive, not empty, inside the file).
+    ///
+    /// One attempt: the caller retries what [`OriginError::is_transient`], after [`OriginError::retry_after`] at the earliest.
+    /// A stall ends the stream with a transient error, so neither this future nor the stream ever waits without end.
+    async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError>;
+
+    /// Whether `identity` may read the contents of a gated repository, asked of this file. Costs a round trip.
+    async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError>;
+}
+
+/// Knows which repositories, revisions and files there are.
+///
+/// Unlike [`Origin::open`] these retry by themselves, within the deadline that the settings give; what comes back is final.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// The commit that `revision` names now. `NoRepo` and `NoRevision` are answers, not failures.
+    async fn resolve(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Commit, OriginError>;
+
+    /// Every file of `commit`. Names that cannot be shown are logged one by one and left out.
+    async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError>;
+}

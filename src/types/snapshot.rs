@@ -1,0 +1,138 @@
+//! The files of one commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Blob, Commit, PathProblem, RepoId, RepoPath};
+
+/// A file as an origin can deliver it: where it lies and what its content is called.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RemoteFile {
+    pub repo: RepoId,
+    pub commit: Commit,
+    pub path: RepoPath,
+    pub blob: Blob,
+}
+
+/// The whole, immutable file list of one commit. Folders are implied by the files in them.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub repo: RepoId,
+    pub commit: Commit,
+    /// Whether the Hub asks for an agreement before it hands out contents.
+    pub gated: bool,
+    /// Seconds since 1970: the commit's own date where it is known, else when it was first listed.
+    pub created_at: u64,
+    files: BTreeMap<RepoPath, Blob>,
+    folders: BTreeSet<String>,
+}
+
+/// What a path within a snapshot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotEntry {
+    File(Blob),
+    Folder,
+}
+
+impl Snapshot {
+    /// Builds the list and leaves out, one by one, what could not be shown as a tree; those come back with the reason.
+    pub fn new(
+        repo: RepoId,
+        commit: Commit,
+        listed: impl IntoIterator<Item = (RepoPath, Blob)>,
+    ) -> (Self, Vec<(RepoPath, PathProblem)>) {
+        let mut snapshot =
+            Self { repo, commit, gated: false, created_at: 0, files: BTreeMap::new(), folders: BTreeSet::new() };
+        let mut refused = Vec::new();
+        for (path, blob) in listed {
+            if let Err(problem) = snapshot.insert(&path, blob) {
+                refused.push((path, problem));
+            }
+        }
+        (snapshot, refused)
+    }
+
+    fn insert(&mut self, path: &RepoPath, blob: Blob) -> Result<(), PathProblem> {
+        if let Some(known) = self.files.get(path) {
+            return if *known == blob { Ok(()) } else { Err(PathProblem::Ambiguous) };
+        }
+        let is_file = |folder: &str| RepoPath::new(folder).is_ok_and(|folder| self.files.contains_key(&folder));
+        if self.folders.contains(path.as_str()) || path.parents().any(is_file) {
+            return Err(PathProblem::FileAndFolder);
+        }
+        self.folders.extend(path.parents().map(str::to_owned));
+        self.files.insert(path.clone(), blob);
+        Ok(())
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = (&RepoPath, Blob)> {
+        self.files.iter().map(|(path, blob)| (path, *blob))
+    }
+
+    pub fn entry(&self, path: &str) -> Option<SnapshotEntry> {
+        if self.folders.contains(path) {
+            return Some(SnapshotEntry::Folder);
+        }
+        let path = RepoPath::new(path).ok()?;
+        self.files.get(&path).map(|blob| SnapshotEntry::File(*blob))
+    }
+
+    /// Names directly below `folder` (empty for the root), in order.
+    pub fn children<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, SnapshotEntry)> {
+        let files = self.files.iter().map(|(path, blob)| (path.as_str(), SnapshotEntry::File(*blob)));
+        let folders = self.folders.iter().map(|path| (path.as_str(), SnapshotEntry::Folder));
+        files.chain(folders).filter_map(move |(path, entry)| {
+            let below = match folder {
+                "" => path,
+                folder => path.strip_prefix(folder)?.strip_prefix('/')?,
+            };
+            (!below.contains('/')).then_some((below, entry))
+        })
+    }
+
+    pub fn remote_file(&self, path: &RepoPath) -> Option<RemoteFile> {
+        let blob = *self.files.get(path)?;
+        Some(RemoteFile { repo: self.repo.clone(), commit: self.commit, path: path.clone(), blob })
+    }
+
+    pub fn total_bytes(&self) -> u64 {
+        self.files.values().map(|blob| blob.size).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BlobId, RepoType};
+
+    fn snapshot(paths: &[(&str, u8)]) -> (Snapshot, Vec<(RepoPath, PathProblem)>) {
+        let repo = RepoId::new(RepoType::Model, "acme/tiny").unwrap();
+        let listed = paths.iter().map(|(path, content)| {
+            (RepoPath::new(path).unwrap(), Blob { id: BlobId::Sha256([*content; 32]), size: 1 })
+        });
+        Snapshot::new(repo, Commit::from_bytes([1; 20]), listed)
+    }
+
+    #[test]
+    fn folders_are_implied_by_their_files() {
+        let (snapshot, refused) = snapshot(&[("a/b/c", 1), ("a/d", 2), ("e", 3)]);
+        assert!(refused.is_empty());
+        let names = |folder| {
+            let mut names: Vec<_> = snapshot.children(folder).map(|(name, _)| name).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(""), ["a", "e"]);
+        assert_eq!(names("a"), ["b", "d"]);
+        assert_eq!(snapshot.entry("a/b"), Some(SnapshotEntry::Folder));
+        assert_eq!(snapshot.entry("a/x"), None);
+    }
+
+    #[test]
+    fn a_name_that_is_file_and_folder_is_refused_and_the_rest_is_kept() {
+        let (kept, refused) = snapshot(&[("a", 1), ("a/b", 2), ("c", 3)]);
+        assert_eq!(refused, [(RepoPath::new("a/b").unwrap(), PathProblem::FileAndFolder)]);
+        assert_eq!(kept.files().count(), 2);
+        let (_, refused) = snapshot(&[("a/b", 1), ("a", 2)]);
+        assert_eq!(refused, [(RepoPath::new("a").unwrap(), PathProblem::FileAndFolder)]);
+    }
+}
