@@ -101,14 +101,12 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || of_a_port
 }
 
-/// HF_ENDPOINT, HF_TOKEN_PATH, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, read as the Hub's own clients read them.
-/// HF_TOKEN and HF_HOME say where a token is: finding it is the origin's.
+/// HF_ENDPOINT, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, read as the Hub's own clients read them. Those that say where a
+/// token is are for [`super::token`].
 pub fn hub_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
     let mut layer = Layer::default();
-    for (name, key) in [("HF_ENDPOINT", "hub.endpoint"), ("HF_TOKEN_PATH", "hub.token_file")] {
-        if let (Some(value), Some(setting)) = (surroundings.variable(name), setting(key)) {
-            give(&mut layer, setting, surroundings.given(name, value))?;
-        }
+    if let (Some(value), Some(setting)) = (surroundings.variable("HF_ENDPOINT"), setting("hub.endpoint")) {
+        give(&mut layer, setting, surroundings.given("HF_ENDPOINT", value))?;
     }
     let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
     let first = offline.into_iter().find_map(|name| surroundings.variable(name).map(|value| (name, value)));

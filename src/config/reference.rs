@@ -36,8 +36,8 @@ weightfs needs no configuration. What is set is merged key by key, the first tha
 
 1. the command line;
 2. the environment: `WEIGHTFS_` and the key in capitals, with `_` for `.`; an empty variable counts as not set;
-3. the variables of the Hub's own clients: `HF_ENDPOINT` (`hub.endpoint`), `HF_TOKEN_PATH` (`hub.token_file`),
-   `HF_HUB_OFFLINE` or else `TRANSFORMERS_OFFLINE` (`hub.offline`: `1`, `true`, `yes`, `on`);
+3. the variables of the Hub's own clients: `HF_ENDPOINT` (`hub.endpoint`), `HF_HUB_OFFLINE` or else
+   `TRANSFORMERS_OFFLINE` (`hub.offline`: `1`, `true`, `yes`, `on`);
 4. a YAML file: that of `--config`, else of `WEIGHTFS_CONFIG`, else `/etc/weightfs/config.yaml` for root and
    `$XDG_CONFIG_HOME/weightfs/config.yaml` (`~/.config`) for a user, if it is there;
 5. the default.
