@@ -2,6 +2,7 @@
 //!
 //! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+pub mod db;
 pub mod origin;
 
 pub mod metrics;
