@@ -75,9 +75,19 @@ impl Database {
                  WHERE endpoint = ?1 AND repo = ?2 AND identity = ?3 AND revision = ?4",
             )?;
             let key = params![endpoint, repo.to_string(), identity.as_bytes(), revision.as_str()];
-            query
-                .query_row(key, |row| Ok(Pin { commit: commit(row, 0)?, resolved_at: row.get::<_, i64>(1)? as u64 }))
-                .optional()
+            query.query_row(key, stored_pin).optional()
+        })
+    }
+
+    /// Anybody's latest pin of a revision, where the repository is public.
+    pub fn public_pin(&self, endpoint: &str, repo: &RepoId, revision: &Revision) -> Result<Option<Pin>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT commit_hash, resolved_at FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND NOT private AND revision = ?3
+                 ORDER BY resolved_at DESC LIMIT 1",
+            )?;
+            query.query_row(params![endpoint, repo.to_string(), revision.as_str()], stored_pin).optional()
         })
     }
 
@@ -280,6 +290,10 @@ const SUMMARY: &str = "
 
 fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
     row.get(column).map(Commit::from_bytes)
+}
+
+fn stored_pin(row: &Row) -> Result<Pin, rusqlite::Error> {
+    Ok(Pin { commit: commit(row, 0)?, resolved_at: row.get::<_, i64>(1)? as u64 })
 }
 
 /// A stored name that no longer parses is left out rather than shown wrong.
