@@ -2,6 +2,8 @@
 //!
 //! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+pub mod fs;
+
 pub mod origin;
 
 pub mod metrics;

@@ -1,0 +1,5 @@
+//! The virtual tree as a mounted filesystem.
+//!
+//! `mount` puts a FUSE connection onto a directory and takes it off again.
+
+pub mod mount;
