@@ -143,3 +143,5 @@ fn check_directory(directory: &Path) -> Result<(), MountError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod user_tests;

@@ -33,7 +33,7 @@ fn mounted(directory: &Path) -> (Mounted, Cleanup) {
 }
 
 /// A process that holds the mount's own directory without asking its daemon, which is not there.
-fn hold(directory: &Path) -> Child {
+pub(super) fn hold(directory: &Path) -> Child {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(directory, flags, Mode::empty()).unwrap();
     Command::new("sleep").arg("60").stdin(root).spawn().unwrap()
