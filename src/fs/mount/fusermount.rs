@@ -4,7 +4,7 @@ use std::io::{self, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) fn mount(directory: &Path, allow_other: bool) -> Result<OwnedFd, Moun
     let timeout = || MountError::HelperTimeout { directory: directory.to_owned(), waited: DEADLINE };
     let until = Instant::now() + DEADLINE;
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut command = helper();
+    let mut command = helper().ok_or(MountError::NoHelper)?;
     let mut options = format!("fsname={SOURCE},subtype={SOURCE},default_permissions,nosuid,nodev");
     if allow_other {
         options.push_str(",allow_other");
@@ -33,10 +33,7 @@ pub(super) fn mount(directory: &Path, allow_other: bool) -> Result<OwnedFd, Moun
     command.args(["-o", &options, "--"]).arg(directory);
     // As its standard input the socket needs no descriptor number of its own to survive the exec.
     command.env(SOCKET_VARIABLE, "0").stdin(OwnedFd::from(theirs));
-    let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => MountError::NoHelper,
-        _ => failed(error),
-    })?;
+    let child = command.spawn().map_err(failed)?;
     // The command still holds their end; only with it closed does the helper's death end the wait below.
     drop(command);
     let device = receive_device(&ours, until);
@@ -51,12 +48,9 @@ pub(super) fn mount(directory: &Path, allow_other: bool) -> Result<OwnedFd, Moun
 
 pub(super) fn unmount(directory: &Path, lazy: bool) -> Result<(), UnmountError> {
     let failed = |message: String| UnmountError::Helper { directory: directory.to_owned(), message };
-    let mut command = helper();
+    let mut command = helper().ok_or(UnmountError::NoHelper)?;
     command.arg("-u").args(lazy.then_some("-z")).arg("--").arg(directory).stdin(Stdio::null());
-    let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => UnmountError::NoHelper,
-        _ => failed(error.to_string()),
-    })?;
+    let child = command.spawn().map_err(|error| failed(error.to_string()))?;
     let ended = finish(child, Instant::now() + DEADLINE).map_err(|error| failed(error.to_string()))?;
     match ended {
         None => Err(failed(format!("it did not answer within {} seconds", DEADLINE.as_secs()))),
@@ -66,18 +60,16 @@ pub(super) fn unmount(directory: &Path, lazy: bool) -> Result<(), UnmountError> 
     }
 }
 
-fn helper() -> Command {
-    let mut command = Command::new(program());
+/// `None` when it is not installed. Looked for here, since a PATH with a forbidden folder hides that from exec's error.
+fn helper() -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // A service's PATH may lack the folder that distributions put the helper in.
+    let folders = std::env::split_paths(&path).chain(["/usr/bin".into(), "/bin".into()]);
+    let program = folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file())?;
+    let mut command = Command::new(program);
     // In one language, since its words are all that tells a busy mount from other failures.
     command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-/// A service's PATH may lack the folder that distributions put the helper in.
-fn program() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/bin".into(), "/bin".into()]);
-    folders.map(|folder| folder.join(PROGRAM)).find(|program| program.is_file()).unwrap_or_else(|| PROGRAM.into())
+    Some(command)
 }
 
 /// The device, or `None` when the helper ended without sending one.

@@ -111,7 +111,7 @@ fn a_busy_mount_names_the_process() {
     let error = unmount(folder.path(), false).unwrap_err();
     let UnmountError::Busy { processes, .. } = &error else { panic!("{error}") };
     let named = BusyProcess { pid: holder.id(), name: "sleep".to_owned(), what: mounted.directory.clone() };
-    assert_eq!(processes, &[named]);
+    assert!(processes.contains(&named), "{error}");
     assert!(error.to_string().contains(&format!("sleep (pid {})", holder.id())), "{error}");
     unmount(folder.path(), true).unwrap();
     holder.kill().unwrap();

@@ -142,8 +142,8 @@ fn a_planted_symlink_never_leads_out() {
 fn a_symlink_swapped_in_between_never_leads_out() {
     let layer = layer();
     let outside = layer.folder.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    layer.scratch.mkdir("real", 0o777, USER).unwrap();
+    fs::create_dir_all(outside.join("sub")).unwrap();
+    layer.scratch.ensure_dir("real/sub").unwrap();
     symlink(&outside, layer.on_disk("link")).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|threads| {
@@ -153,16 +153,15 @@ fn a_symlink_swapped_in_between_never_leads_out() {
             }
         });
         let mut made = 0;
-        for _ in 0..3000 {
-            made += usize::from(layer.scratch.create("real/file", 0o666, USER, CreateFlags::default()).is_ok());
-            let _ = layer.scratch.unlink("real/file");
-            let _ = layer.scratch.mkdir("real/folder", 0o777, USER);
-            let _ = layer.scratch.rmdir("real/folder");
+        for round in 0..3000 {
+            let file = format!("real/sub/file-{round}");
+            made += usize::from(layer.scratch.create(&file, 0o666, USER, CreateFlags::default()).is_ok());
+            let _ = layer.scratch.mkdir(&format!("real/sub/folder-{round}"), 0o777, USER);
         }
         done.store(true, Ordering::Relaxed);
         assert!(made > 0, "the directory was there at times");
     });
-    assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(outside.join("sub")).unwrap().count(), 0);
 }
 
 #[test]
