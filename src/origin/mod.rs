@@ -3,7 +3,10 @@
 //! The cache asks an [`Origin`] for bytes, the tree asks a [`Catalog`] for names. Neither keeps anything on disk.
 //! Every question carries the [`Identity`] that asks it, and every answer that is remembered is remembered under it.
 
+pub mod backoff;
 mod error;
+pub mod http;
+pub mod hub;
 
 use async_trait::async_trait;
 use bytes::Bytes;
