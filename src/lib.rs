@@ -2,6 +2,10 @@
 //!
 //! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+pub mod tree;
+
+pub mod cache;
+pub mod db;
 pub mod origin;
 
 pub mod metrics;

@@ -1,6 +1,5 @@
 //! What the Hub's API says of repositories: commits, gates, file lists. Unknown fields are ignored, strange values refused.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use url::Url;
 
 use super::answer::About;
 use super::ask::{Line, Party, Question, Reply};
+use super::patience::Patience;
 use super::{auth, urls};
-use crate::origin::backoff::Backoff;
 use crate::origin::http::{self, dates, headers};
 use crate::origin::{OriginError, OriginErrorKind};
 use crate::types::{Blob, BlobId, Commit, Identity, RepoId, RepoPath, Snapshot};
@@ -29,22 +28,16 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 /// A hostile listing must not fill the log.
 const MAX_NAMED_REFUSALS: usize = 100;
 
-/// Patience and limits of the catalog.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    pub(super) give_up: Duration,
-    pub(super) first_retry: Duration,
-    pub(super) stall: Duration,
-}
-
 pub(super) struct Api {
     line: Arc<Line>,
     patience: Patience,
+    stall: Duration,
 }
 
 /// What a repository's info says of a revision.
 pub(super) struct Info {
     pub(super) commit: Commit,
+    private: bool,
     gated: bool,
     modified_at: u64,
 }
@@ -53,6 +46,8 @@ pub(super) struct Info {
 #[serde(rename_all = "camelCase")]
 struct InfoAnswer {
     sha: Option<String>,
+    #[serde(default)]
+    private: Value,
     /// `false`, `"auto"` or `"manual"`.
     #[serde(default)]
     gated: Value,
@@ -79,13 +74,13 @@ struct LfsEntry {
 }
 
 impl Api {
-    pub(super) fn new(line: Arc<Line>, patience: Patience) -> Self {
-        Self { line, patience }
+    pub(super) fn new(line: Arc<Line>, patience: Patience, stall: Duration) -> Self {
+        Self { line, patience, stall }
     }
 
     pub(super) async fn info(&self, identity: &Identity, repo: &RepoId, revision: &str) -> Result<Info, OriginError> {
         let url = urls::info(identity, repo, revision)?;
-        let info = self.retrying(|| async {
+        let info = self.patience.retrying(|| async {
             let (answer, _) = self.json::<InfoAnswer>(identity, url.clone(), About::Repo).await?;
             read_info(answer).map_err(|cause| OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause))
         });
@@ -118,6 +113,7 @@ impl Api {
             refusals.add(path.as_str(), &problem.to_string());
         }
         refusals.finish();
+        snapshot.private = info.private;
         snapshot.gated = info.gated;
         snapshot.created_at = info.modified_at;
         Ok(snapshot)
@@ -129,7 +125,7 @@ impl Api {
         let wrong = |url: &Url, cause: &str| Err(OriginError::new(OriginErrorKind::Permanent, url.as_str(), cause));
         let mut entries: Vec<Value> = Vec::new();
         for _ in 0..MAX_PAGES {
-            let page = self.retrying(|| self.json::<Vec<Value>>(identity, url.clone(), About::Listing));
+            let page = self.patience.retrying(|| self.json::<Vec<Value>>(identity, url.clone(), About::Listing));
             let (page, next) = page.await?;
             entries.extend(page);
             if entries.len() > MAX_FILES {
@@ -165,7 +161,7 @@ impl Api {
     async fn read_json<T: DeserializeOwned>(&self, response: Response) -> Result<(T, Option<String>), OriginError> {
         let url = response.url().clone();
         let next = headers::next_link(response.headers()).map(str::to_owned);
-        let body = http::whole_body(response, MAX_ANSWER, self.patience.stall);
+        let body = http::whole_body(response, MAX_ANSWER, self.stall);
         let body = tokio::time::timeout(ANSWER_DEADLINE, body).await.unwrap_or_else(|_| {
             Err(OriginError::new(OriginErrorKind::Transient, url.as_str(), "the answer came too slowly"))
         })?;
@@ -175,22 +171,6 @@ impl Api {
         })?;
         Ok((answer, next))
     }
-
-    async fn retrying<T, F>(&self, question: impl Fn() -> F) -> Result<T, OriginError>
-    where
-        F: Future<Output = Result<T, OriginError>>,
-    {
-        let mut backoff = Backoff::new(self.patience.give_up).starting_at(self.patience.first_retry);
-        loop {
-            let error = match question().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let Some(wait) = backoff.next(&error) else { return Err(error) };
-            tracing::debug!(%error, ?wait, "asking again");
-            tokio::time::sleep(wait).await;
-        }
-    }
 }
 
 fn read_info(answer: InfoAnswer) -> Result<Info, String> {
@@ -198,7 +178,7 @@ fn read_info(answer: InfoAnswer) -> Result<Info, String> {
     let commit = sha.parse().map_err(|error| format!("the answer names no commit: {error}"))?;
     let gated = !matches!(answer.gated, Value::Null | Value::Bool(false));
     let modified_at = answer.last_modified.as_str().and_then(dates::from_iso).unwrap_or(0).max(0) as u64;
-    Ok(Info { commit, gated, modified_at })
+    Ok(Info { commit, private: answer.private == Value::Bool(true), gated, modified_at })
 }
 
 struct Refusal {

@@ -8,6 +8,7 @@ mod api;
 mod ask;
 mod auth;
 mod lookups;
+mod patience;
 mod pauses;
 mod places;
 mod resolve;
@@ -21,10 +22,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
-use self::api::{Api, Patience};
+use self::api::Api;
 use self::ask::Line;
 pub use self::auth::{TokenFileError, find_token};
 use self::lookups::Lookups;
+use self::patience::Patience;
 use self::resolve::Contents;
 use super::http::{ClientError, Clients, Timeouts};
 use super::{ByteStream, Catalog, Origin, OriginError, OriginErrorKind};
@@ -53,7 +55,7 @@ pub struct HubOrigin {
     api: Api,
     contents: Contents,
     lookups: Lookups,
-    give_up: Duration,
+    patience: Patience,
 }
 
 impl HubOrigin {
@@ -61,9 +63,10 @@ impl HubOrigin {
         let HubSettings { timeouts, give_up, first_retry } = settings;
         let clients = Clients::new(&user_agent(), timeouts)?;
         let line = Arc::new(Line::new(clients, timeouts, metrics.clone()));
-        let api = Api::new(line.clone(), Patience { give_up, first_retry, stall: timeouts.stall });
+        let patience = Patience { give_up, first_retry };
+        let api = Api::new(line.clone(), patience, timeouts.stall);
         let contents = Contents::new(line, timeouts.stall, metrics);
-        Ok(Self { api, contents, lookups: Lookups::new(), give_up })
+        Ok(Self { api, contents, lookups: Lookups::new(), patience })
     }
 }
 
@@ -92,18 +95,13 @@ impl Origin for HubOrigin {
         online(identity, || urls::resolve(identity, file))?;
         self.contents.open(identity, file, range).await
     }
-
-    async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
-        online(identity, || urls::resolve(identity, file))?;
-        self.contents.authorize(identity, file).await
-    }
 }
 
 #[async_trait]
 impl Catalog for HubOrigin {
     async fn resolve(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Commit, OriginError> {
         let url = online(identity, || urls::info(identity, repo, revision.as_str()))?;
-        let turn = self.lookups.admit(identity.digest(), repo, &url, self.give_up).await?;
+        let turn = self.lookups.admit(identity.digest(), repo, &url, self.patience.give_up).await?;
         let answer = self.api.info(identity, repo, revision.as_str()).await;
         turn.settle(&answer);
         let commit = answer?.commit;
@@ -116,9 +114,14 @@ impl Catalog for HubOrigin {
 
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {
         let url = online(identity, || urls::tree(identity, repo, commit))?;
-        let turn = self.lookups.admit(identity.digest(), repo, &url, self.give_up).await?;
+        let turn = self.lookups.admit(identity.digest(), repo, &url, self.patience.give_up).await?;
         let answer = self.api.snapshot(identity, repo, commit).await;
         turn.settle(&answer);
         answer
+    }
+
+    async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
+        online(identity, || urls::resolve(identity, file))?;
+        self.patience.retrying(|| self.contents.authorize(identity, file)).await
     }
 }

@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::answer::About;
-use crate::origin::backoff::Backoff;
-use crate::origin::{OriginError, OriginErrorKind};
+use crate::origin::{Backoff, OriginError, OriginErrorKind};
 use crate::types::IdentityDigest;
 
 /// The Hub counts what each credential asks of the API apart from what it asks of the resolvers.

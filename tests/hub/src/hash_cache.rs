@@ -1,0 +1,52 @@
+//! Hashes of files on disk, computed once for each (path, size, mtime), so that a rescan of large weights is quick.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::content::Content;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HashKind {
+    GitSha1,
+    Sha256,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    path: PathBuf,
+    size: u64,
+    modified: SystemTime,
+    kind: HashKind,
+}
+
+#[derive(Default)]
+pub struct HashCache {
+    known: Mutex<HashMap<Key, String>>,
+}
+
+impl HashCache {
+    pub fn hash(&self, content: &Content, kind: HashKind) -> io::Result<String> {
+        let Content::Disk(path) = content else {
+            return compute(content, kind);
+        };
+        let metadata = std::fs::metadata(path)?;
+        let key = Key { path: path.clone(), size: metadata.len(), modified: metadata.modified()?, kind };
+        if let Some(hash) = self.known.lock().get(&key) {
+            return Ok(hash.clone());
+        }
+        let hash = compute(content, kind)?;
+        self.known.lock().insert(key, hash.clone());
+        Ok(hash)
+    }
+}
+
+fn compute(content: &Content, kind: HashKind) -> io::Result<String> {
+    match kind {
+        HashKind::GitSha1 => content.git_sha1(),
+        HashKind::Sha256 => content.sha256(),
+    }
+}
