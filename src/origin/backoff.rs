@@ -59,15 +59,15 @@ impl Backoff {
             return None;
         }
         let passed = self.progress_at.elapsed();
-        if let Some(asked) = error.retry_after {
+        let delay = self.delay.mul_f64(rand::random_range(0.75..1.0));
+        self.delay = (self.delay * 2).min(Self::MAX_DELAY.max(self.first_delay));
+        if let Some(asked) = error.retry_after.filter(|asked| !asked.is_zero()) {
             // Those who were told the same moment should not all come back in it.
-            let wait = asked + self.first_delay.mul_f64(rand::random_range(0.0..0.25));
+            let wait = (asked + self.first_delay.mul_f64(rand::random_range(0.0..0.25))).max(delay);
             return (passed + asked <= Self::LONGEST.max(self.give_up)).then_some(wait);
         }
         let left = self.give_up.checked_sub(passed).filter(|left| !left.is_zero())?;
-        let wait = self.delay.mul_f64(rand::random_range(0.75..1.0)).min(left);
-        self.delay = (self.delay * 2).min(Self::MAX_DELAY.max(self.first_delay));
-        Some(wait)
+        Some(delay.min(left))
     }
 }
 
@@ -119,6 +119,13 @@ mod tests {
         assert_eq!(backoff.next(&asked(200)), None);
         assert_eq!(backoff.next(&transient()), None, "the plain deadline is long over");
         assert_eq!(Backoff::new(Duration::from_secs(60)).next(&asked(3600)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_nothing_is_no_leave_to_hammer() {
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        let error = transient().with_retry_after(Some(Duration::ZERO));
+        assert!(waits(&mut backoff, &error).await.len() < 20);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,8 @@
 
 mod backoff;
 mod error;
+pub mod http;
+pub mod hub;
 
 use async_trait::async_trait;
 use bytes::Bytes;
