@@ -9,10 +9,10 @@ pub fn refuse(error: ControlError) -> Status {
         ControlError::Ending => Code::Unavailable,
         ControlError::AlreadyMounted { .. } => Code::AlreadyExists,
         ControlError::NotMounted { .. } => Code::NotFound,
-        ControlError::BadRequest { .. } => Code::InvalidArgument,
-        ControlError::Mount { .. } | ControlError::Unmount { .. } => Code::FailedPrecondition,
+        ControlError::BadRequest(_) => Code::InvalidArgument,
+        ControlError::Mount(_) | ControlError::Unmount(_) => Code::FailedPrecondition,
         ControlError::Deadline { .. } => Code::DeadlineExceeded,
-        ControlError::Broken => Code::Internal,
+        ControlError::Database(_) | ControlError::Broken => Code::Internal,
     };
     Status::new(code, error.to_string())
 }

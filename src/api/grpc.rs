@@ -55,7 +55,7 @@ struct ControlService {
 #[tonic::async_trait]
 impl Control for ControlService {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
-        Ok(Response::new(status::reply(self.node.status())))
+        Ok(Response::new(status::reply(self.node.status().await.map_err(refuse)?)))
     }
 
     async fn mount(&self, request: Request<MountRequest>) -> Result<Response<MountReply>, Status> {

@@ -1,7 +1,7 @@
 //! What control knows of the node, as messages.
 
 use crate::control::{MountState, NodeStatus};
-use crate::tree::RepoSummary;
+use crate::db::RepoRow;
 
 use super::proto;
 
@@ -29,14 +29,14 @@ fn mount(state: MountState) -> proto::MountStatus {
     }
 }
 
-fn repo(summary: RepoSummary) -> proto::RepoStatus {
+fn repo(row: RepoRow) -> proto::RepoStatus {
     proto::RepoStatus {
-        repo: summary.repo.to_string(),
-        revision: summary.revision.map(|revision| revision.to_string()).unwrap_or_default(),
-        commit: summary.commit.to_string(),
-        files: summary.files,
-        bytes: summary.bytes,
-        cached_bytes: summary.cached_bytes,
-        endpoint: summary.endpoint.to_string(),
+        repo: row.repo.to_string(),
+        revision: row.revision.unwrap_or_default(),
+        commit: row.commit.to_string(),
+        files: row.files,
+        bytes: row.bytes,
+        cached_bytes: row.cached_bytes,
+        endpoint: row.endpoint,
     }
 }

@@ -42,7 +42,7 @@ fn argument(setting: &'static Setting, flag: &'static str) -> Arg {
     };
     let argument = Arg::new(setting.key)
         .long(flag)
-        .value_name(setting.hint())
+        .value_name(setting.hint)
         .value_parser(StringValueParser::new().try_map(check))
         .help(setting.help)
         .long_help(format!(

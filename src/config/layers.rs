@@ -68,6 +68,14 @@ pub struct Given {
 #[derive(Debug, Clone, Default)]
 pub struct Layer(pub BTreeMap<&'static str, Given>);
 
+impl Layer {
+    /// Both; where they say different things, what `other` says.
+    pub fn with(mut self, other: Layer) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
+
 /// What the first of `layers`, highest first, says of `key`.
 pub fn highest<'a>(layers: &'a [Layer], key: &str) -> Option<&'a Given> {
     layers.iter().find_map(|layer| layer.0.get(key))

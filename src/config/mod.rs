@@ -10,6 +10,7 @@ mod layers;
 mod places;
 mod reference;
 mod settings;
+mod token;
 mod value;
 
 pub use environment::{READY_VARIABLE, Surroundings};

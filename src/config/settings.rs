@@ -18,6 +18,8 @@ pub struct Setting {
     /// The default in words.
     pub default: &'static str,
     pub help: &'static str,
+    /// Stands for a value in a help text.
+    pub hint: &'static str,
     expected: fn() -> String,
     accepts: fn(&Given) -> bool,
 }
@@ -78,6 +80,7 @@ macro_rules! settings {
             flag: $flag,
             default: $shown,
             help: $help,
+            hint: <$type as Value>::HINT,
             expected: <$type as Value>::expected,
             accepts: |given| <$type as Value>::read(given).is_some(),
         },)*];

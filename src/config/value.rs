@@ -11,6 +11,9 @@ pub trait Value: Sized {
     /// Completes "it must be …".
     fn expected() -> String;
 
+    /// Stands for a value in a help text.
+    const HINT: &'static str;
+
     /// `None` refuses what was given.
     fn read(given: &Given) -> Option<Self>;
 }
@@ -24,6 +27,8 @@ fn text(given: &Given) -> Option<&str> {
 }
 
 impl Value for PathBuf {
+    const HINT: &'static str = "PATH";
+
     fn expected() -> String {
         "a path, in a file an absolute one or one that begins with `~/`".to_owned()
     }
@@ -43,6 +48,8 @@ impl Value for PathBuf {
 }
 
 impl<T: Value> Value for Option<T> {
+    const HINT: &'static str = T::HINT;
+
     fn expected() -> String {
         format!("{}, or null", T::expected())
     }
@@ -56,6 +63,8 @@ impl<T: Value> Value for Option<T> {
 }
 
 impl Value for bool {
+    const HINT: &'static str = "true|false";
+
     fn expected() -> String {
         "true or false".to_owned()
     }
@@ -90,6 +99,8 @@ impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
 }
 
 impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
+    const HINT: &'static str = "SECONDS";
+
     fn expected() -> String {
         format!("a whole number of seconds from {MIN} to {MAX}")
     }
@@ -119,6 +130,8 @@ impl Endpoint {
 }
 
 impl Value for Endpoint {
+    const HINT: &'static str = "URL";
+
     fn expected() -> String {
         "an http:// or https:// URL with a host and without user, query or fragment".to_owned()
     }
@@ -143,7 +156,7 @@ impl fmt::Display for Endpoint {
 
 /// An enum that is one of a few words.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident($hint:literal) { $($variant:ident = $word:literal,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name { $($variant,)* }
@@ -155,6 +168,8 @@ macro_rules! words {
         }
 
         impl Value for $name {
+            const HINT: &'static str = $hint;
+
             fn expected() -> String {
                 format!("one of {}", [$($word),*].join(", "))
             }
@@ -168,10 +183,10 @@ macro_rules! words {
 
 words! {
     /// The least important message that is logged.
-    LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace", }
+    LogLevel("LEVEL") { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace", }
 }
 
 words! {
     /// How a log line looks.
-    LogFormat { Pretty = "pretty", Compact = "compact", Json = "json", }
+    LogFormat("FORMAT") { Pretty = "pretty", Compact = "compact", Json = "json", }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fs::mount::{MountError, UnmountError};
+use crate::db::DbError;
+use crate::fs::mount::UnmountError;
+use crate::fs::session::SessionError;
 
 /// Each text stands for itself: it travels to another process.
 #[derive(Debug, thiserror::Error)]
@@ -17,11 +19,13 @@ pub enum ControlError {
     #[error("{0}")]
     BadRequest(String),
     #[error("{0}")]
-    Mount(#[from] MountError),
+    Mount(#[from] SessionError),
     #[error("{0}")]
     Unmount(#[from] UnmountError),
     #[error("{directory}: the {action} took longer than {seconds} s", seconds = .after.as_secs())]
     Deadline { directory: PathBuf, action: &'static str, after: Duration },
+    #[error("{0}")]
+    Database(#[from] DbError),
     /// A task of the node panicked or was aborted.
     #[error("the daemon broke while it did this; its log says why")]
     Broken,

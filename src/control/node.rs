@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::tree::RepoSummary;
+use crate::db::RepoRow;
 use crate::types::Identity;
 
 use super::error::ControlError;
 use super::parts::{Mounted, Plane};
 
 /// How long a mount may take to answer.
-const MOUNT: Duration = Duration::from_secs(30);
+const MOUNT: Duration = Duration::from_secs(45);
 /// How long the kernel may take to let go of a mount that it agreed to end.
 const LET_GO: Duration = Duration::from_secs(20);
 /// How long a lazily unmounted one is watched before it counts as still in use.
@@ -52,7 +52,7 @@ pub struct NodeStatus {
     pub cache_directory: PathBuf,
     pub cached_bytes: u64,
     pub mounts: Vec<MountState>,
-    pub repos: Vec<RepoSummary>,
+    pub repos: Vec<RepoRow>,
     pub counters: Vec<(&'static str, u64)>,
 }
 
@@ -118,7 +118,6 @@ impl Node {
         info!(directory = %order.directory.display(), endpoint = %order.identity.endpoint, "mounted");
         tokio::spawn(async move {
             mounted.finished().await;
-            info!(directory = %order.directory.display(), "unmounted");
             drop(seat);
         });
         Ok(())
@@ -187,23 +186,34 @@ impl Node {
         Err(ControlError::NotMounted { directory: directory.to_owned(), mounts })
     }
 
-    pub fn status(&self) -> NodeStatus {
-        let mounts = self.register.lock().entries.values().map(|entry| entry.state.clone()).collect();
-        NodeStatus {
-            version: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
-            uptime: self.started.elapsed(),
-            cache_directory: self.cache_directory.clone(),
-            cached_bytes: self.plane.cached_bytes(),
-            mounts,
-            repos: self.plane.repos(),
-            counters: self.plane.counters(),
-        }
+    pub async fn status(self: &Arc<Self>) -> Result<NodeStatus, ControlError> {
+        let node = self.clone();
+        let look = move || {
+            Ok(NodeStatus {
+                version: env!("CARGO_PKG_VERSION"),
+                pid: std::process::id(),
+                uptime: node.started.elapsed(),
+                cache_directory: node.cache_directory.clone(),
+                cached_bytes: node.plane.cached_bytes()?,
+                mounts: node.states(),
+                repos: node.plane.repos()?,
+                counters: node.plane.counters(),
+            })
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or(Err(ControlError::Broken))
+    }
+
+    fn states(&self) -> Vec<MountState> {
+        self.register.lock().entries.values().map(|entry| entry.state.clone()).collect()
     }
 
     /// Resolves when the last mount is gone; from then on none is accepted. Before the first mount it waits for that.
     pub async fn ended(&self) {
         self.until(|register| register.ending).await;
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.register.lock().ending
     }
 
     async fn until(&self, condition: impl Fn(&Register) -> bool) {

@@ -84,9 +84,11 @@ pub async fn start(
 
 fn spawn(arguments: &[OsString], hidden: &[&str], log: File) -> io::Result<(Child, pipe::Receiver)> {
     let (reader, writer) = io::pipe()?;
-    // Only this end is inherited; the child takes it out of the environment's word before it starts any thread.
+    // Only this end is inherited. Nothing else is started by this process meanwhile.
     fcntl(&writer, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    let mut command = Command::new(std::env::current_exe()?);
+    // A program that was replaced since can still be started by its open file.
+    let program = std::env::current_exe().ok().filter(|path| path.exists());
+    let mut command = Command::new(program.unwrap_or_else(|| "/proc/self/exe".into()));
     command.args(arguments).env(READY_VARIABLE, writer.as_raw_fd().to_string());
     for name in hidden {
         command.env_remove(name);

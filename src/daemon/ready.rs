@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
 use crate::config::{READY_VARIABLE, Surroundings};
 
 /// What the starter is told. After one of these the pipe is closed.
@@ -40,29 +42,36 @@ impl Word {
 /// Who waits for the daemon to be ready.
 #[derive(Debug)]
 pub enum Starter {
-    /// Nobody: it runs in the foreground, and its log says it.
+    /// Nobody, or nobody any more: in the foreground the log says it.
     Nobody,
     Pipe(File),
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("{READY_VARIABLE} is `{0}`, which is no pipe to whoever starts the daemon; it is not for users: unset it")]
+pub struct StarterError(String);
+
 impl Starter {
     /// Takes over the descriptor that the starter passed. Called once, before there are threads.
-    pub fn from_environment(surroundings: &Surroundings) -> Self {
-        let number = surroundings.variable(READY_VARIABLE).and_then(|text| text.parse().ok());
-        let Some(number) = number.filter(|number| is_pipe(*number)) else { return Starter::Nobody };
+    pub fn from_environment(surroundings: &Surroundings) -> Result<Self, StarterError> {
+        let Some(text) = surroundings.variable(READY_VARIABLE) else { return Ok(Starter::Nobody) };
+        // A daemon that did not know that it is one would start another, and that one the next.
+        let number = text.parse().ok().filter(|number| is_pipe(*number)).ok_or_else(|| StarterError(text.to_owned()))?;
         // SAFETY: the starter left this pipe open for us alone and named it in a variable that is only for this; nothing
         // else in the process knows the number.
         let pipe = unsafe { OwnedFd::from_raw_fd(number) };
-        Starter::Pipe(pipe.into())
+        // What this daemon starts must not keep the starter waiting; without the mark it only might.
+        let _ = fcntl(&pipe, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        Ok(Starter::Pipe(pipe.into()))
     }
 
     pub fn waits(&self) -> bool {
         matches!(self, Starter::Pipe(_))
     }
 
-    /// An error means that the starter is gone.
-    pub fn tell(self, word: &Word) -> io::Result<()> {
-        match self {
+    /// The first word counts; after it nobody listens. An error means that the starter is gone.
+    pub fn tell(&mut self, word: &Word) -> io::Result<()> {
+        match std::mem::replace(self, Starter::Nobody) {
             Starter::Nobody => Ok(()),
             Starter::Pipe(mut pipe) => pipe.write_all(word.write().as_bytes()),
         }

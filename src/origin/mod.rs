@@ -3,12 +3,16 @@
 //! The cache asks an [`Origin`] for bytes, the tree asks a [`Catalog`] for names. Neither keeps anything on disk.
 //! Every question carries the [`Identity`] that asks it, and every answer that is remembered is remembered under it.
 
+mod backoff;
 mod error;
+pub mod http;
+pub mod hub;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub use backoff::Backoff;
 pub use error::{OriginError, OriginErrorKind};
 
 use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
@@ -28,9 +32,6 @@ pub trait Origin: Send + Sync {
     /// One attempt: the caller retries what [`OriginError::is_transient`], after [`OriginError::retry_after`] at the earliest.
     /// A stall ends the stream with a transient error, so neither this future nor the stream ever waits without end.
     async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError>;
-
-    /// Whether `identity` may read the contents of a gated repository, asked of this file. Costs a round trip.
-    async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError>;
 }
 
 /// Knows which repositories, revisions and files there are.
@@ -43,4 +44,7 @@ pub trait Catalog: Send + Sync {
 
     /// Every file of `commit`. Names that cannot be shown are logged one by one and left out.
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError>;
+
+    /// Whether `identity` may read the contents of a gated repository, asked of this file. Costs a round trip.
+    async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError>;
 }

@@ -18,6 +18,8 @@ pub struct RemoteFile {
 pub struct Snapshot {
     pub repo: RepoId,
     pub commit: Commit,
+    /// Whether only granted identities may know of the repository.
+    pub private: bool,
     /// Whether the Hub asks for an agreement before it hands out contents.
     pub gated: bool,
     /// Seconds since 1970: the commit's own date where it is known, else when it was first listed.
@@ -40,8 +42,15 @@ impl Snapshot {
         commit: Commit,
         listed: impl IntoIterator<Item = (RepoPath, Blob)>,
     ) -> (Self, Vec<(RepoPath, PathProblem)>) {
-        let mut snapshot =
-            Self { repo, commit, gated: false, created_at: 0, files: BTreeMap::new(), folders: BTreeSet::new() };
+        let mut snapshot = Self {
+            repo,
+            commit,
+            private: false,
+            gated: false,
+            created_at: 0,
+            files: BTreeMap::new(),
+            folders: BTreeSet::new(),
+        };
         let mut refused = Vec::new();
         for (path, blob) in listed {
             if let Err(problem) = snapshot.insert(&path, blob) {

@@ -2,7 +2,9 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::db::DbError;
 use crate::fs::mount::{MountError, UnmountError};
+use crate::fs::session::SessionError;
 
 /// Mounts in memory: a directory is free, refused or in use, and the kernel lets go when a test says so.
 #[derive(Default)]
@@ -22,12 +24,12 @@ struct TestMount {
 
 #[async_trait]
 impl Plane for TestPlane {
-    async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, MountError> {
+    async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, SessionError> {
         *self.asked.lock() += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
         let name = order.directory.display().to_string();
         if name.contains("missing") {
-            return Err(MountError::NoDirectory { directory: order.directory.clone() });
+            return Err(MountError::NoDirectory { directory: order.directory.clone() }.into());
         }
         let mount = TestMount { busy: name.contains("busy"), open: name.contains("open"), ..TestMount::default() };
         let mount = Arc::new(mount);
@@ -35,12 +37,12 @@ impl Plane for TestPlane {
         Ok(mount)
     }
 
-    fn repos(&self) -> Vec<RepoSummary> {
-        Vec::new()
+    fn repos(&self) -> Result<Vec<RepoRow>, DbError> {
+        Ok(Vec::new())
     }
 
-    fn cached_bytes(&self) -> u64 {
-        7
+    fn cached_bytes(&self) -> Result<u64, DbError> {
+        Ok(7)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -79,7 +81,7 @@ fn order(directory: &str) -> MountOrder {
 }
 
 fn directories(node: &Node) -> Vec<String> {
-    node.status().mounts.iter().map(|mount| mount.order.directory.display().to_string()).collect()
+    node.states().iter().map(|mount| mount.order.directory.display().to_string()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,12 +160,12 @@ async fn a_detached_mount_keeps_the_node_and_frees_its_directory() {
     node.mount(order("/open")).await.unwrap();
     let end = node.unmount("/open".into(), true).await.unwrap();
     assert_eq!(end, Unmounted { daemon_ends: false, detached: true });
-    assert!(node.status().mounts[0].detached);
+    assert!(node.states()[0].detached);
     node.mount(order("/open")).await.unwrap();
     assert_eq!(directories(&node), ["/open", "/open"]);
     plane.mounts.lock()[0].let_go.cancel();
     node.until(|register| register.entries.len() == 1).await;
-    assert!(!node.status().mounts[0].detached);
+    assert!(!node.states()[0].detached);
 }
 
 #[tokio::test(start_paused = true)]

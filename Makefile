@@ -1,0 +1,35 @@
+# Everything that a person or CI runs. Each target sets up what it needs by itself.
+
+MODEL ?=
+export MODEL
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full check setup clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## mount, and let a real client load a real model through it (MODEL=org/name: from the real Hub)
+	@tests/demo/run.sh
+
+test: check ## every test: unit, mount, and the real clients' scenarios
+	cargo test --workspace
+	tests/setup.sh clients
+	tests/clients/run.sh
+
+test-full: check ## the same, and what is too slow for every change
+	cargo test --workspace -- --include-ignored
+	tests/setup.sh clients
+	tests/clients/run.sh --full
+
+check: setup ## format, lints, layers and documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --test layers
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+setup: ## install what a build needs and is missing
+	@tests/setup.sh build
+
+clean: ## remove everything that was built or downloaded
+	cargo clean

@@ -1,0 +1,127 @@
+//! Which blocks of one blob are present, and what they must hash to.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::db::{CHUNK_BLOCKS, StoredChunk};
+use crate::types::{BlockIndex, BlockRange};
+
+/// The hot copy of the record. A set bit is never set before the bytes are in the file.
+pub(super) struct BlockMap {
+    size: u64,
+    words: Vec<Word>,
+    sums: Mutex<Vec<u128>>,
+}
+
+/// 64 blocks.
+#[derive(Default)]
+struct Word {
+    present: AtomicU64,
+    /// Read and found to match its checksum since this process started.
+    checked: AtomicU64,
+}
+
+impl BlockMap {
+    pub(super) fn new(size: u64, recorded: Vec<StoredChunk>) -> Self {
+        let blocks = BlockRange::whole(size).len();
+        let map = Self {
+            size,
+            words: (0..blocks.div_ceil(CHUNK_BLOCKS as usize)).map(|_| Word::default()).collect(),
+            sums: Mutex::new(vec![0; blocks]),
+        };
+        for chunk in recorded {
+            map.load(&chunk);
+        }
+        map
+    }
+
+    fn load(&self, chunk: &StoredChunk) {
+        let mut sums = self.sums.lock();
+        for bit in (0..CHUNK_BLOCKS).filter(|bit| chunk.present >> bit & 1 == 1) {
+            // A bit past the end is damage in the database: there is no such block.
+            let Some(block) = chunk.chunk.checked_mul(CHUNK_BLOCKS).and_then(|first| first.checked_add(bit)) else {
+                continue;
+            };
+            let Some(sum) = sums.get_mut(block as usize) else { continue };
+            *sum = chunk.sums[bit as usize];
+            self.words[chunk.chunk as usize].present.fetch_or(1 << bit, Ordering::Release);
+        }
+    }
+
+    fn at(&self, block: BlockIndex) -> (&Word, u64) {
+        (&self.words[(block.0 / CHUNK_BLOCKS) as usize], 1 << (block.0 % CHUNK_BLOCKS))
+    }
+
+    /// Every block of the blob.
+    pub(super) fn all(&self) -> BlockRange {
+        BlockRange::whole(self.size)
+    }
+
+    pub(super) fn has(&self, block: BlockIndex) -> bool {
+        let (word, bit) = self.at(block);
+        word.present.load(Ordering::Acquire) & bit != 0
+    }
+
+    pub(super) fn has_all(&self, blocks: BlockRange) -> bool {
+        blocks.iter().all(|block| self.has(block))
+    }
+
+    pub(super) fn is_checked(&self, block: BlockIndex) -> bool {
+        let (word, bit) = self.at(block);
+        word.checked.load(Ordering::Acquire) & bit != 0
+    }
+
+    pub(super) fn sum(&self, block: BlockIndex) -> u128 {
+        self.sums.lock()[block.0 as usize]
+    }
+
+    pub(super) fn set_checked(&self, block: BlockIndex) {
+        let (word, bit) = self.at(block);
+        word.checked.fetch_or(bit, Ordering::Release);
+    }
+
+    /// The block's bytes are in the file and hash to `sum`.
+    pub(super) fn land(&self, block: BlockIndex, sum: u128) {
+        self.sums.lock()[block.0 as usize] = sum;
+        self.set_checked(block);
+        let (word, bit) = self.at(block);
+        word.present.fetch_or(bit, Ordering::Release);
+    }
+
+    pub(super) fn forget(&self, blocks: BlockRange) {
+        for block in blocks.iter() {
+            let (word, bit) = self.at(block);
+            word.present.fetch_and(!bit, Ordering::Release);
+            word.checked.fetch_and(!bit, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::BLOCK_SIZE;
+
+    #[test]
+    fn what_landed_is_present_and_what_was_recorded_must_be_checked_first() {
+        let mut recorded = StoredChunk { chunk: 1, present: 1 << 3, sums: vec![0; 64] };
+        recorded.sums[3] = 42;
+        let map = BlockMap::new(100 * BLOCK_SIZE, vec![recorded]);
+        map.land(BlockIndex(5), 7);
+        assert!(map.has(BlockIndex(67)) && map.has(BlockIndex(5)) && !map.has(BlockIndex(6)));
+        assert!(map.is_checked(BlockIndex(5)) && !map.is_checked(BlockIndex(67)));
+        assert_eq!(map.sum(BlockIndex(67)), 42);
+        map.forget(BlockRange::new(67..68));
+        assert!(!map.has(BlockIndex(67)));
+    }
+
+    #[test]
+    fn a_bit_past_the_end_is_no_block() {
+        let recorded = StoredChunk { chunk: 0, present: u64::MAX, sums: vec![1; 64] };
+        let far = StoredChunk { chunk: u32::MAX, present: u64::MAX, sums: vec![1; 64] };
+        let map = BlockMap::new(2 * BLOCK_SIZE, vec![recorded, far]);
+        assert!(map.has_all(map.all()));
+        assert_eq!(map.all().len(), 2);
+    }
+}

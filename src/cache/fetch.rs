@@ -1,0 +1,174 @@
+//! The leader of a flight: stream from the origin, write, mark, wake; try again while it makes sense.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::flights::Flight;
+use super::lease::Entry;
+use super::{BlockCache, CacheError, seal};
+use crate::db::LandedBlock;
+use crate::origin::{Backoff, ByteStream, OriginError, OriginErrorKind};
+use crate::types::{Blob, BlobId, BlockIndex, ByteRange, Identity, RemoteFile};
+
+const SMALL: u64 = 8 << 20;
+/// The Hub keeps nothing near this size in git; beyond it the whole would not fit the memory of a fetch.
+const LARGEST_GIT: u64 = 64 << 20;
+
+/// Whether a content is checked against its name before the first byte of it is served.
+pub(super) fn is_proved_first(blob: &Blob) -> bool {
+    match blob.id {
+        BlobId::GitSha1(_) => blob.size <= LARGEST_GIT,
+        BlobId::Sha256(_) => blob.size <= SMALL,
+    }
+}
+
+/// Brings the blocks of one flight, then is gone.
+pub(super) struct Leader {
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) identity: Identity,
+    pub(super) file: RemoteFile,
+    pub(super) entry: Arc<Entry>,
+    pub(super) flight: Arc<Flight>,
+}
+
+impl Leader {
+    pub(super) async fn run(self) {
+        let stopping = self.cache.stopping.clone();
+        let outcome = tokio::select! {
+            biased;
+            () = stopping.cancelled() => Err(CacheError::Stopping),
+            outcome = self.fly() => outcome,
+        };
+        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
+        self.entry.flights.remove(&self.flight);
+        match outcome {
+            Ok(()) => self.flight.landed(self.flight.blocks.end),
+            Err(error) => {
+                self.report(&error);
+                self.flight.failed(error);
+            }
+        }
+        self.cache.seal_if_complete(&self.entry);
+    }
+
+    fn report(&self, error: &CacheError) {
+        if matches!(error, CacheError::Stopping) {
+            return;
+        }
+        let (first, blocks) = (self.flight.blocks.first.0, self.flight.blocks.len());
+        tracing::warn!(repo = %self.file.repo, path = %self.file.path, first, blocks, %error, "a read failed");
+    }
+
+    async fn fly(&self) -> Result<(), CacheError> {
+        let _slot = self.cache.slots.turn(&self.flight).await;
+        let mut backoff = Backoff::new(self.cache.settings.give_up);
+        let mut next = self.flight.blocks.first;
+        loop {
+            let error = match self.attempt(&mut next, &mut backoff).await {
+                Ok(()) => return Ok(()),
+                Err(CacheError::Origin(error)) => error,
+                Err(error) => return Err(error),
+            };
+            self.cache.metrics.fetch_failures.add(1);
+            if !error.is_transient() {
+                return Err(error.into());
+            }
+            let Some(pause) = backoff.next(&error) else { return Err(error.into()) };
+            tracing::debug!(repo = %self.file.repo, path = %self.file.path, %error, ?pause, "trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One request: from the first block that has not landed to the end of the flight.
+    async fn attempt(&self, next: &mut BlockIndex, backoff: &mut Backoff) -> Result<(), CacheError> {
+        let size = self.entry.blob.size;
+        let range = ByteRange::new(next.bytes(size).start, self.flight.blocks.bytes(size).end);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let stream = self.cache.origin.open(&self.identity, &self.file, range).await?;
+        if is_proved_first(&self.entry.blob) {
+            self.receive_whole(stream, backoff).await
+        } else {
+            self.receive_blocks(stream, next, backoff).await
+        }
+    }
+
+    async fn receive_blocks(
+        &self,
+        mut stream: ByteStream,
+        next: &mut BlockIndex,
+        backoff: &mut Backoff,
+    ) -> Result<(), CacheError> {
+        let size = self.entry.blob.size;
+        let mut buffer = Vec::with_capacity(next.bytes(size).len() as usize);
+        while let Some(piece) = stream.next().await {
+            let mut piece = self.count(piece?, backoff);
+            while !piece.is_empty() {
+                let missing = next.bytes(size).len() as usize - buffer.len();
+                buffer.extend_from_slice(&piece.split_to(missing.min(piece.len())));
+                if buffer.len() as u64 == next.bytes(size).len() {
+                    buffer = self.land(*next, buffer).await?;
+                    next.0 += 1;
+                    self.flight.landed(*next);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing of it lands before all of it is proved.
+    async fn receive_whole(&self, mut stream: ByteStream, backoff: &mut Backoff) -> Result<(), CacheError> {
+        let mut whole = Vec::with_capacity(self.entry.blob.size as usize);
+        while let Some(piece) = stream.next().await {
+            whole.extend_from_slice(&self.count(piece?, backoff));
+        }
+        let blob = self.entry.blob;
+        let (whole, proof) = blocking(move || {
+            let proof = seal::prove(blob, &whole);
+            (whole, proof)
+        })
+        .await?;
+        let Some(sha256) = proof else {
+            self.cache.mismatched(&self.entry);
+            self.entry.refuse_quarantined()?;
+            let cause = format!("{} bytes arrived that do not hash to {}", whole.len(), blob.id);
+            let place = format!("{}/{}", self.file.repo, self.file.path);
+            return Err(OriginError::new(OriginErrorKind::Nonsense, place, cause).into());
+        };
+        let whole = Bytes::from(whole);
+        for block in self.entry.map.all().iter() {
+            let range = block.bytes(blob.size);
+            self.land(block, whole.slice(range.start as usize..range.end as usize).into()).await?;
+        }
+        self.flight.landed(self.flight.blocks.end);
+        self.cache.seal_proved(&self.entry, sha256);
+        Ok(())
+    }
+
+    fn count(&self, piece: Bytes, backoff: &mut Backoff) -> Bytes {
+        backoff.progressed();
+        self.cache.metrics.fetched_bytes.add(piece.len() as u64);
+        piece
+    }
+
+    /// Writes a block and hands its record on; gives the emptied buffer back.
+    async fn land(&self, block: BlockIndex, mut bytes: Vec<u8>) -> Result<Vec<u8>, CacheError> {
+        let entry = self.entry.clone();
+        let (bytes, sum) = blocking(move || {
+            let sum = entry.land(block, &bytes);
+            bytes.clear();
+            (bytes, sum)
+        })
+        .await?;
+        self.cache.recorder.landed(&self.entry, LandedBlock { block, sum: sum? }).await;
+        Ok(bytes)
+    }
+}
+
+/// Disk and hashing, off the threads that move bytes.
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, CacheError> {
+    tokio::task::spawn_blocking(job).await.map_err(|_| CacheError::Stopping)
+}

@@ -1,0 +1,66 @@
+//! One sparse file a blob, named by its content: `blobs/sha256/ab/ab01…`.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::CacheError;
+use crate::types::{Blob, BlobId};
+
+pub(super) struct BlobStore {
+    root: PathBuf,
+}
+
+impl BlobStore {
+    pub(super) fn open(cache_directory: &Path) -> Result<Self, CacheError> {
+        let root = cache_directory.join("blobs");
+        std::fs::create_dir_all(&root).map_err(|source| disk_error(&root, source))?;
+        Ok(Self { root })
+    }
+
+    fn path(&self, id: &BlobId) -> PathBuf {
+        let etag = id.etag();
+        // A folder for each first byte keeps folders small.
+        self.root.join(id.tag()).join(&etag[..2]).join(&etag)
+    }
+
+    /// Opens the blob's file, made sparse at its full size if it is new.
+    ///
+    /// A file of another size is not cut: its blocks fail their checksums and are fetched again.
+    pub(super) fn file(&self, blob: &Blob) -> Result<BlobFile, CacheError> {
+        let path = self.path(&blob.id);
+        let open = || -> io::Result<File> {
+            std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            if file.metadata()?.len() < blob.size {
+                file.set_len(blob.size)?;
+            }
+            Ok(file)
+        };
+        match open() {
+            Ok(file) => Ok(BlobFile { file, path }),
+            Err(source) => Err(disk_error(&path, source)),
+        }
+    }
+}
+
+/// A blob's open file and where it lies.
+pub(super) struct BlobFile {
+    pub(super) file: File,
+    path: PathBuf,
+}
+
+impl BlobFile {
+    pub(super) fn error(&self, source: io::Error) -> CacheError {
+        disk_error(&self.path, source)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+pub(super) fn disk_error(path: &Path, source: io::Error) -> CacheError {
+    CacheError::Disk { path: path.to_owned(), source: Arc::new(source) }
+}

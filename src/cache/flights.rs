@@ -1,0 +1,208 @@
+//! Single flight: every missing block has one leader, and the others wait until their own blocks have landed.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::CacheError;
+use super::block_map::BlockMap;
+use crate::types::{BlockIndex, BlockRange, IdentityDigest};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Priority {
+    /// A reader waits.
+    Demand,
+    /// Nobody waits yet.
+    Prefetch,
+}
+
+/// A run of blocks that one leader brings, in order.
+pub(super) struct Flight {
+    pub(super) blocks: BlockRange,
+    led_by: IdentityDigest,
+    progress: watch::Sender<Progress>,
+    wanted: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+enum Progress {
+    /// Every block of the flight before this one has landed.
+    Until(BlockIndex),
+    Failed(CacheError),
+}
+
+/// The flights of one blob.
+#[derive(Default)]
+pub(super) struct Flights {
+    active: Mutex<Vec<Arc<Flight>>>,
+}
+
+/// The answer to wanting a block that is missing.
+pub(super) enum Claim {
+    /// Nobody brings it yet: the caller must.
+    Lead(Arc<Flight>),
+    /// Somebody does.
+    Wait(Wait),
+}
+
+/// Some blocks of somebody's flight.
+pub(super) struct Wait {
+    flight: Arc<Flight>,
+    /// Every block before this one must have landed.
+    until: BlockIndex,
+}
+
+impl Flights {
+    /// Divides the missing blocks of `blocks` among flights under way and new ones of at most `longest` blocks.
+    pub(super) fn claim(
+        &self,
+        map: &BlockMap,
+        blocks: BlockRange,
+        longest: usize,
+        identity: IdentityDigest,
+        priority: Priority,
+    ) -> Vec<Claim> {
+        // A flight lands its blocks before it leaves the list, so under this lock a block is present, flying or missing.
+        let mut active = self.active.lock();
+        let mut claims = Vec::new();
+        let mut block = blocks.first;
+        while block < blocks.end {
+            if map.has(block) {
+                block.0 += 1;
+            } else if let Some(flight) = active.iter().find(|flight| flight.blocks.contains(block)) {
+                if priority == Priority::Demand {
+                    flight.wanted.send_replace(true);
+                }
+                let until = flight.blocks.end.min(blocks.end);
+                claims.push(Claim::Wait(Wait { flight: flight.clone(), until }));
+                block = until;
+            } else {
+                let free = |block: &BlockIndex| {
+                    !map.has(*block) && !active.iter().any(|flight| flight.blocks.contains(*block))
+                };
+                let rest = BlockRange { first: block, end: blocks.end };
+                let run = rest.iter().take(longest).take_while(free).count() as u32;
+                let flight = Arc::new(Flight::new(BlockRange::new(block.0..block.0 + run), identity, priority));
+                block = flight.blocks.end;
+                active.push(flight.clone());
+                claims.push(Claim::Lead(flight));
+            }
+        }
+        claims
+    }
+
+    /// The flight has landed or failed. What it did not bring is missing again.
+    pub(super) fn remove(&self, flight: &Arc<Flight>) {
+        self.active.lock().retain(|active| !Arc::ptr_eq(active, flight));
+    }
+}
+
+impl Flight {
+    fn new(blocks: BlockRange, led_by: IdentityDigest, priority: Priority) -> Self {
+        Self {
+            blocks,
+            led_by,
+            progress: watch::Sender::new(Progress::Until(blocks.first)),
+            wanted: watch::Sender::new(priority == Priority::Demand),
+        }
+    }
+
+    /// Returns once a reader waits for this flight.
+    pub(super) async fn wanted(&self) {
+        let _ = self.wanted.subscribe().wait_for(|wanted| *wanted).await;
+    }
+
+    /// Every block before `end` is in the map.
+    pub(super) fn landed(&self, end: BlockIndex) {
+        self.progress.send_replace(Progress::Until(end));
+    }
+
+    pub(super) fn failed(&self, error: CacheError) {
+        self.progress.send_replace(Progress::Failed(error));
+    }
+
+    /// Waits for the whole flight.
+    pub(super) fn wait(self: &Arc<Self>) -> Wait {
+        Wait { flight: self.clone(), until: self.blocks.end }
+    }
+}
+
+impl Wait {
+    pub(super) fn led_by(&self) -> IdentityDigest {
+        self.flight.led_by
+    }
+
+    /// Returns when the blocks have landed or their flight has failed. The leader's deadline bounds it.
+    pub(super) async fn landed(&self) -> Result<(), CacheError> {
+        let mut progress = self.flight.progress.subscribe();
+        let arrived = progress.wait_for(|progress| match progress {
+            Progress::Until(end) => *end >= self.until,
+            Progress::Failed(_) => true,
+        });
+        // The flight itself holds the sender: it cannot go away while we wait.
+        match &*arrived.await.map_err(|_| CacheError::Stopping)? {
+            Progress::Until(_) => Ok(()),
+            Progress::Failed(error) => Err(error.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BLOCK_SIZE, Identity};
+
+    fn digest() -> IdentityDigest {
+        Identity::new("http://hub", None, false).digest()
+    }
+
+    fn shape(claims: &[Claim]) -> Vec<(char, u32, u32)> {
+        let one = |claim: &Claim| match claim {
+            Claim::Lead(flight) => ('L', flight.blocks.first.0, flight.blocks.end.0),
+            Claim::Wait(wait) => ('W', wait.flight.blocks.first.0, wait.until.0),
+        };
+        claims.iter().map(one).collect()
+    }
+
+    #[test]
+    fn each_missing_block_has_exactly_one_leader() {
+        let map = BlockMap::new(20 * BLOCK_SIZE, Vec::new());
+        map.land(BlockIndex(3), 0);
+        let flights = Flights::default();
+        let claim = |from, to, longest| {
+            shape(&flights.claim(&map, BlockRange::new(from..to), longest, digest(), Priority::Demand))
+        };
+        assert_eq!(claim(0, 6, usize::MAX), [('L', 0, 3), ('L', 4, 6)]);
+        assert_eq!(claim(1, 10, 2), [('W', 0, 3), ('W', 4, 6), ('L', 6, 8), ('L', 8, 10)]);
+        assert_eq!(claim(3, 4, 8), []);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_wakes_when_its_own_blocks_have_landed() {
+        let map = BlockMap::new(20 * BLOCK_SIZE, Vec::new());
+        let flights = Flights::default();
+        let mut claims = flights.claim(&map, BlockRange::new(0..8), 8, digest(), Priority::Prefetch);
+        let Claim::Lead(flight) = claims.remove(0) else { panic!("the first must lead") };
+        let mut claims = flights.claim(&map, BlockRange::new(1..3), 8, digest(), Priority::Demand);
+        let Claim::Wait(wait) = claims.remove(0) else { panic!("the second must wait") };
+        flight.wanted().await;
+        flight.landed(BlockIndex(2));
+        assert!(futures::FutureExt::now_or_never(wait.landed()).is_none());
+        flight.landed(BlockIndex(3));
+        wait.landed().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_the_next_claim_leads_again() {
+        let map = BlockMap::new(4 * BLOCK_SIZE, Vec::new());
+        let flights = Flights::default();
+        let claim = || flights.claim(&map, BlockRange::new(0..4), 4, digest(), Priority::Demand).remove(0);
+        let Claim::Lead(flight) = claim() else { panic!("the first must lead") };
+        let Claim::Wait(wait) = claim() else { panic!("the second must wait") };
+        flight.failed(CacheError::Stopping);
+        flights.remove(&flight);
+        assert!(wait.landed().await.is_err());
+        assert!(matches!(claim(), Claim::Lead(_)));
+    }
+}

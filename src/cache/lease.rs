@@ -1,0 +1,130 @@
+//! A blob in use: its map, its file, its flights.
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::CacheError;
+use super::block_map::BlockMap;
+use super::files::{BlobFile, BlobStore};
+use super::flights::Flights;
+use crate::db::Database;
+use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
+
+/// A hold on a blob: while it lives the blob's file stays open and is not evicted.
+#[derive(Clone)]
+pub struct Lease(pub(super) Arc<Entry>);
+
+impl Lease {
+    pub fn blob(&self) -> Blob {
+        self.0.blob
+    }
+}
+
+/// The one entry of a blob that somebody holds.
+pub(super) struct Entry {
+    pub(super) blob: Blob,
+    pub(super) map: BlockMap,
+    pub(super) file: BlobFile,
+    pub(super) flights: Flights,
+    sealing: AtomicBool,
+    sealed: AtomicBool,
+    mismatches: AtomicU32,
+}
+
+impl Entry {
+    /// Whole contents that may differ from their hash before it is given up.
+    const MISMATCHES: u32 = 2;
+
+    pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
+        let sealed = db.blob(&blob.id)?.is_some_and(|row| row.sealed);
+        Ok(Self {
+            blob,
+            map: BlockMap::new(blob.size, db.coverage(&blob.id)?),
+            file: store.file(&blob)?,
+            flights: Flights::default(),
+            sealing: AtomicBool::new(false),
+            sealed: AtomicBool::new(sealed),
+            mismatches: AtomicU32::new(0),
+        })
+    }
+
+    /// Reads from the file: `None` if a block is missing, `Err` with the blocks whose bytes are not what was recorded.
+    pub(super) fn read<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>, BlockRange> {
+        let blocks = range.blocks();
+        if !self.map.has_all(blocks) {
+            return Ok(None);
+        }
+        for block in blocks.iter().filter(|block| !self.map.is_checked(*block)) {
+            self.check(block, buffer)?;
+        }
+        // A failed read of the local disk is a miss, not an error.
+        self.fill(range, buffer).map(Some).map_err(|_| blocks)
+    }
+
+    /// The first read of a block since this process started proves it.
+    fn check(&self, block: BlockIndex, buffer: &mut Vec<u8>) -> Result<(), BlockRange> {
+        let damaged = BlockRange::new(block.0..block.0 + 1);
+        let bytes = self.fill(block.bytes(self.blob.size), buffer).map_err(|_| damaged)?;
+        if xxh3_128(bytes) != self.map.sum(block) {
+            return Err(damaged);
+        }
+        self.map.set_checked(block);
+        Ok(())
+    }
+
+    fn fill<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> std::io::Result<&'b [u8]> {
+        let len = range.len() as usize;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        self.file.file.read_exact_at(&mut buffer[..len], range.start)?;
+        Ok(&buffer[..len])
+    }
+
+    /// Writes a block and marks it present. Blocks.
+    pub(super) fn land(&self, block: BlockIndex, bytes: &[u8]) -> Result<u128, CacheError> {
+        let sum = xxh3_128(bytes);
+        let start = block.bytes(self.blob.size).start;
+        self.file.file.write_all_at(bytes, start).map_err(|source| self.file.error(source))?;
+        self.map.land(block, sum);
+        Ok(sum)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.map.has_all(self.map.all())
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// Whether the caller is the one to seal; it must end with `sealed` or `unsealed`.
+    pub(super) fn begin_sealing(&self) -> bool {
+        !self.is_sealed() && self.is_complete() && !self.sealing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn sealed(&self) {
+        self.sealed.store(true, Ordering::Release);
+        self.sealing.store(false, Ordering::Release);
+    }
+
+    pub(super) fn unsealed(&self) {
+        self.sealed.store(false, Ordering::Release);
+        self.sealing.store(false, Ordering::Release);
+    }
+
+    /// The whole content arrived and is not what its name says.
+    pub(super) fn mismatched(&self) {
+        self.mismatches.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn refuse_quarantined(&self) -> Result<(), CacheError> {
+        if self.mismatches.load(Ordering::Acquire) >= Self::MISMATCHES {
+            return Err(CacheError::Quarantined(self.blob.id));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! The block cache: contents by name, fetched a block at a time, kept on this disk.
+//!
+//! `fs` reads through it; it asks an [`Origin`] for what is missing and records what landed in `db`. One sparse file a
+//! blob, so a finished one is a plain file. It knows nothing of paths, mounts or FUSE.
+//!
+//! - A block is recorded only after its bytes are synced (`recorder`), so a crash never makes a hole look like data.
+//! - A block is fetched once however many readers want it (`flights`), and served only if its checksum holds (`lease`).
+//! - A blob is sealed when it is complete and equals what its origin states (`seal`).
+
+mod block_map;
+mod fetch;
+mod files;
+mod flights;
+mod lease;
+mod recorder;
+mod seal;
+mod slots;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use lease::Lease;
+
+use crate::db::{Database, DbError};
+use crate::metrics::Metrics;
+use crate::origin::{Origin, OriginError};
+use crate::types::{Blob, BlobId, BlockRange, ByteRange, Identity, RemoteFile};
+use flights::{Claim, Priority};
+use lease::Entry;
+
+/// Why bytes could not be had. Cloneable: one failed fetch answers many readers.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CacheError {
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    #[error("{path}: {source}")]
+    Disk { path: PathBuf, source: Arc<std::io::Error> },
+    #[error("{0}")]
+    Database(Arc<DbError>),
+    #[error(
+        "{0} does not match its hash, however often it is fetched: the origin or a proxy before it serves wrong bytes"
+    )]
+    Quarantined(BlobId),
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl From<DbError> for CacheError {
+    fn from(error: DbError) -> Self {
+        CacheError::Database(Arc::new(error))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct CacheSettings {
+    /// A read fails after this long without one byte for its block.
+    pub give_up: Duration,
+}
+
+/// The contents on this node, shared by every mount.
+pub struct BlockCache {
+    store: files::BlobStore,
+    db: Arc<Database>,
+    origin: Arc<dyn Origin>,
+    metrics: Arc<Metrics>,
+    settings: CacheSettings,
+    /// Every entry somebody holds. There is never more than one of a blob, so nothing that landed is overlooked.
+    entries: Mutex<HashMap<BlobId, Weak<Entry>>>,
+    /// Keeps entries alive a while after their last reader, with their open file and checked blocks.
+    recent: moka::sync::Cache<BlobId, Arc<Entry>>,
+    recorder: recorder::Recorder,
+    slots: slots::Slots,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl BlockCache {
+    /// Entries, and so open files, that stay after their last reader.
+    const RECENT: u64 = 512;
+    /// Rounds of waiting for one read. Only damage and denied leaders make a second one necessary.
+    const ROUNDS: usize = 4;
+    /// Blocks that one request of a prefetch brings.
+    const PREFETCH_RUN: usize = 8;
+    /// How long [`BlockCache::stop`] waits for the record of what has landed.
+    const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+    /// Must be called within a tokio runtime, on which the fetches then run.
+    pub fn open(
+        directory: &Path,
+        db: Arc<Database>,
+        origin: Arc<dyn Origin>,
+        metrics: Arc<Metrics>,
+        settings: CacheSettings,
+    ) -> Result<Arc<Self>, CacheError> {
+        let tasks = TaskTracker::new();
+        Ok(Arc::new(Self {
+            store: files::BlobStore::open(directory)?,
+            recorder: recorder::Recorder::start(db.clone(), &tasks),
+            db,
+            origin,
+            metrics,
+            settings,
+            entries: Mutex::default(),
+            recent: moka::sync::Cache::new(Self::RECENT),
+            slots: slots::Slots::new(),
+            tasks,
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Takes hold of a blob. While the lease lives the blob is not evicted.
+    pub fn lease(self: &Arc<Self>, blob: Blob) -> Result<Lease, CacheError> {
+        if let Some(entry) = self.recent.get(&blob.id) {
+            return Ok(Lease(entry));
+        }
+        let mut entries = self.entries.lock();
+        let entry = match entries.get(&blob.id).and_then(Weak::upgrade) {
+            Some(entry) => entry,
+            None => {
+                let entry = Arc::new(Entry::load(blob, &self.store, &self.db)?);
+                entries.retain(|_, entry| entry.strong_count() > 0);
+                entries.insert(blob.id, Arc::downgrade(&entry));
+                self.seal_if_complete(&entry);
+                entry
+            }
+        };
+        drop(entries);
+        self.recent.insert(blob.id, entry.clone());
+        Ok(Lease(entry))
+    }
+
+    /// Answers from this disk, or `None` if a block is missing or damaged. Never waits for the network.
+    ///
+    /// `range` lies inside the blob; the answer is in `buffer`, which is best reused.
+    pub fn try_read<'b>(
+        self: &Arc<Self>,
+        lease: &Lease,
+        range: ByteRange,
+        buffer: &'b mut Vec<u8>,
+    ) -> Option<&'b [u8]> {
+        match lease.0.read(range, buffer) {
+            Ok(Some(bytes)) => Some(bytes),
+            Ok(None) => None,
+            Err(damage) => {
+                self.drop_damaged(&lease.0, damage);
+                None
+            }
+        }
+    }
+
+    /// Brings the blocks of `range` here, joining fetches that are under way. Afterwards `try_read` answers.
+    pub async fn fetch(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        lease: &Lease,
+        range: ByteRange,
+    ) -> Result<(), CacheError> {
+        let mut outcome = Ok(());
+        for _ in 0..Self::ROUNDS {
+            let waits = self.claim(identity, file, &lease.0, range.blocks(), Priority::Demand)?;
+            if waits.is_empty() {
+                return Ok(());
+            }
+            outcome = Ok(());
+            for wait in waits {
+                if let Err(error) = wait.landed().await {
+                    // Another identity was refused what this one may have: ask again with this one's credential.
+                    let theirs = matches!(&error, CacheError::Origin(error) if error.depends_on_identity())
+                        && wait.led_by() != identity.digest();
+                    if !theirs {
+                        return Err(error);
+                    }
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Starts bringing the blocks of `range` here and returns at once. What fails is fetched again on demand.
+    pub fn prefetch(self: &Arc<Self>, identity: &Identity, file: &RemoteFile, lease: &Lease, range: ByteRange) {
+        if let Err(error) = self.claim(identity, file, &lease.0, range.blocks(), Priority::Prefetch) {
+            tracing::debug!(%error, "no read-ahead");
+        }
+    }
+
+    fn claim(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        entry: &Arc<Entry>,
+        blocks: BlockRange,
+        priority: Priority,
+    ) -> Result<Vec<flights::Wait>, CacheError> {
+        if self.stopping.is_cancelled() {
+            return Err(CacheError::Stopping);
+        }
+        entry.refuse_quarantined()?;
+        let longest = match priority {
+            Priority::Demand => usize::MAX,
+            Priority::Prefetch => Self::PREFETCH_RUN,
+        };
+        // What is proved before it is served arrives whole or not at all.
+        let (blocks, longest) =
+            if fetch::is_proved_first(&entry.blob) { (entry.map.all(), usize::MAX) } else { (blocks, longest) };
+        let claims = entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority);
+        let mut waits = Vec::with_capacity(claims.len());
+        for claim in claims {
+            match claim {
+                Claim::Wait(wait) => waits.push(wait),
+                Claim::Lead(flight) => {
+                    waits.push(flight.wait());
+                    let leader = fetch::Leader {
+                        cache: self.clone(),
+                        identity: identity.clone(),
+                        file: file.clone(),
+                        entry: entry.clone(),
+                        flight,
+                    };
+                    self.tasks.spawn(leader.run());
+                }
+            }
+        }
+        Ok(waits)
+    }
+
+    fn drop_damaged(self: &Arc<Self>, entry: &Arc<Entry>, damage: BlockRange) {
+        self.metrics.damaged_blocks.add(damage.len() as u64);
+        tracing::warn!(
+            blob = %entry.blob.id, first = damage.first.0, blocks = damage.len(),
+            "bytes on disk no longer match their checksum; they are fetched again"
+        );
+        self.forget(entry, damage);
+    }
+
+    /// Drops blocks from the map at once and from the record soon.
+    fn forget(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
+        entry.unsealed();
+        entry.map.forget(blocks);
+        let (cache, entry) = (self.clone(), entry.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = cache.db.forget_blocks(entry.blob, blocks.iter().collect()).await {
+                tracing::error!(%error, blob = %entry.blob.id, "a damaged block is still on record; its checksum will tell again");
+            }
+        });
+    }
+
+    /// Waits until everything that has landed is recorded.
+    pub async fn flush(&self) {
+        self.recorder.flush().await;
+    }
+
+    /// Ends every fetch and records what has landed.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        let recorded = tokio::time::timeout(Self::STOP_DEADLINE, async {
+            self.recorder.stop().await;
+            self.tasks.close();
+            self.tasks.wait().await;
+        });
+        if recorded.await.is_err() {
+            tracing::warn!("the disk is too slow to record the last blocks; they will be fetched again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

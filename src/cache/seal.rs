@@ -1,0 +1,143 @@
+//! Proof of a whole blob: does it hash to what its origin calls it?
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::lease::Entry;
+use super::{BlockCache, CacheError};
+use crate::types::{Blob, BlobId};
+
+/// Both hashes of a content: the one it is named by and the one that equal contents share.
+struct Proof {
+    blob: Blob,
+    sha256: Sha256,
+    git: Option<Sha1>,
+}
+
+impl Proof {
+    fn new(blob: Blob) -> Self {
+        let git = match blob.id {
+            BlobId::Sha256(_) => None,
+            BlobId::GitSha1(_) => Some(Sha1::new().chain_update(format!("blob {}\0", blob.size))),
+        };
+        Self { blob, sha256: Sha256::new(), git }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(git) = &mut self.git {
+            git.update(bytes);
+        }
+    }
+
+    /// The sha256 of the content if it is what it is called.
+    fn finish(self) -> Option<[u8; 32]> {
+        let sha256: [u8; 32] = self.sha256.finalize().into();
+        let proved = match (self.blob.id, self.git) {
+            (BlobId::Sha256(stated), _) => stated == sha256,
+            (BlobId::GitSha1(stated), Some(git)) => stated == <[u8; 20]>::from(git.finalize()),
+            (BlobId::GitSha1(_), None) => false,
+        };
+        proved.then_some(sha256)
+    }
+}
+
+/// The sha256 of `bytes` if they are the content that `blob` names.
+pub(super) fn prove(blob: Blob, bytes: &[u8]) -> Option<[u8; 32]> {
+    let mut proof = Proof::new(blob);
+    proof.update(bytes);
+    proof.finish()
+}
+
+fn prove_file(entry: &Entry) -> io::Result<Option<[u8; 32]>> {
+    let mut proof = Proof::new(entry.blob);
+    let mut buffer = Vec::new();
+    for block in entry.map.all().iter() {
+        let range = block.bytes(entry.blob.size);
+        buffer.resize(range.len() as usize, 0);
+        entry.file.file.read_exact_at(&mut buffer, range.start)?;
+        proof.update(&buffer);
+    }
+    Ok(proof.finish())
+}
+
+impl BlockCache {
+    /// Starts proving a blob whose last block has landed. Readers go on meanwhile.
+    pub(super) fn seal_if_complete(self: &Arc<Self>, entry: &Arc<Entry>) {
+        if entry.begin_sealing() {
+            self.spawn_seal(entry, None);
+        }
+    }
+
+    /// Seals a blob that was proved on its way in.
+    pub(super) fn seal_proved(self: &Arc<Self>, entry: &Arc<Entry>, sha256: [u8; 32]) {
+        if entry.begin_sealing() {
+            self.spawn_seal(entry, Some(sha256));
+        }
+    }
+
+    fn spawn_seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) {
+        let (cache, entry) = (self.clone(), entry.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = cache.seal(&entry, proof).await {
+                entry.unsealed();
+                tracing::warn!(%error, blob = %entry.blob.id, "a complete file could not be sealed; the next use tries again");
+            }
+        });
+    }
+
+    async fn seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) -> Result<(), CacheError> {
+        let proof = match proof {
+            Some(sha256) => Some(sha256),
+            None => {
+                let proving = entry.clone();
+                let proof = tokio::task::spawn_blocking(move || prove_file(&proving)).await;
+                proof.map_err(|_| CacheError::Stopping)?.map_err(|source| entry.file.error(source))?
+            }
+        };
+        match proof {
+            Some(sha256) => self.sealed(entry, sha256).await,
+            None => {
+                self.mismatched(entry);
+                self.forget(entry, entry.map.all());
+                Ok(())
+            }
+        }
+    }
+
+    async fn sealed(&self, entry: &Entry, sha256: [u8; 32]) -> Result<(), CacheError> {
+        // The seal says that every block is recorded: it must not overtake the last of them.
+        self.recorder.flush().await;
+        self.db.seal(entry.blob, sha256).await?;
+        entry.sealed();
+        tracing::debug!(blob = %entry.blob.id, "complete and verified");
+        Ok(())
+    }
+
+    pub(super) fn mismatched(&self, entry: &Entry) {
+        entry.mismatched();
+        self.metrics.mismatched_blobs.add(1);
+        tracing::error!(blob = %entry.blob.id, "what arrived does not match its hash; it is dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_proved_by_the_hash_it_is_named_by() {
+        let bytes = b"hello\n";
+        // Both as `git hash-object` and `sha256sum` print them.
+        let git = BlobId::from_etag("ce013625030ba8dba906f756967f9e9ca394464a").unwrap();
+        let sha = BlobId::from_etag("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03").unwrap();
+        for id in [git, sha] {
+            assert!(prove(Blob { id, size: 6 }, bytes).is_some());
+            assert!(prove(Blob { id, size: 6 }, b"hellO\n").is_none());
+        }
+    }
+}

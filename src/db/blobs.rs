@@ -1,0 +1,211 @@
+//! Coverage: which blocks of which blobs are on this disk, and what they hash to.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{CHUNK_BLOCKS, Database, DbError, now};
+use crate::types::{Blob, BlobId, BlockIndex};
+
+/// A blob's row, as far as the cache needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobRow {
+    pub sealed: bool,
+}
+
+/// A row of `blocks`: the presence and checksums of 64 blocks.
+#[derive(Debug, Clone)]
+pub struct StoredChunk {
+    pub chunk: u32,
+    pub present: u64,
+    /// XXH3-128 of each block; meaningless where `present` has no bit.
+    pub sums: Vec<u128>,
+}
+
+/// A block whose bytes are synced to disk.
+#[derive(Debug, Clone, Copy)]
+pub struct LandedBlock {
+    pub block: BlockIndex,
+    pub sum: u128,
+}
+
+const SUM_BYTES: usize = 16;
+
+impl StoredChunk {
+    fn empty(chunk: u32) -> Self {
+        Self { chunk, present: 0, sums: vec![0; CHUNK_BLOCKS as usize] }
+    }
+
+    fn mark(&mut self, landed: LandedBlock) {
+        let bit = landed.block.0 % CHUNK_BLOCKS;
+        self.present |= 1 << bit;
+        self.sums[bit as usize] = landed.sum;
+    }
+
+    /// What the present blocks hold of a content of `size` bytes.
+    fn bytes(&self, size: u64) -> u64 {
+        let present = (0..CHUNK_BLOCKS).filter(|bit| self.present >> bit & 1 == 1);
+        present.map(|bit| BlockIndex(self.chunk * CHUNK_BLOCKS + bit).bytes(size).len()).sum()
+    }
+
+    fn sums_as_bytes(&self) -> Vec<u8> {
+        self.sums.iter().flat_map(|sum| sum.to_be_bytes()).collect()
+    }
+
+    /// A row of the wrong length says nothing that can be trusted: its blocks count as absent.
+    fn decode(chunk: u32, present: i64, sums: &[u8]) -> Self {
+        if sums.len() != CHUNK_BLOCKS as usize * SUM_BYTES {
+            return Self::empty(chunk);
+        }
+        let sums = sums.chunks_exact(SUM_BYTES).map(|sum| u128::from_be_bytes(sum.try_into().expect("16 bytes")));
+        Self { chunk, present: present as u64, sums: sums.collect() }
+    }
+}
+
+impl Database {
+    /// `None` for a blob that no listing has named yet.
+    pub fn blob(&self, id: &BlobId) -> Result<Option<BlobRow>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT sealed_at IS NOT NULL FROM blobs WHERE name = ?1")?;
+            query.query_row([id.to_string()], |row| Ok(BlobRow { sealed: row.get(0)? })).optional()
+        })
+    }
+
+    pub fn coverage(&self, id: &BlobId) -> Result<Vec<StoredChunk>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT chunk, present, sums FROM blocks JOIN blobs ON blobs.id = blob_id WHERE name = ?1",
+            )?;
+            let rows = query.query_map([id.to_string()], |row| {
+                let sums = row.get_ref(2)?.as_blob()?;
+                Ok(StoredChunk::decode(row.get(0)?, row.get(1)?, sums))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Records blocks as present. The caller has synced their bytes: what is recorded survives a power cut.
+    pub async fn record(&self, blob: Blob, landed: Vec<LandedBlock>) -> Result<(), DbError> {
+        self.write(move |db| {
+            let row = ensure_blob(db, blob)?;
+            let mut chunks: Vec<StoredChunk> = Vec::new();
+            for landed in landed {
+                let number = landed.block.0 / CHUNK_BLOCKS;
+                let known = chunks.iter().position(|chunk| chunk.chunk == number);
+                let index = match known {
+                    Some(index) => index,
+                    None => {
+                        chunks.push(stored_chunk(db, row, number)?);
+                        chunks.len() - 1
+                    }
+                };
+                chunks[index].mark(landed);
+            }
+            chunks.iter().try_for_each(|chunk| store_chunk(db, row, blob.size, chunk))
+        })
+        .await
+    }
+
+    /// The bytes of these blocks cannot be trusted any more.
+    pub async fn forget_blocks(&self, blob: Blob, blocks: Vec<BlockIndex>) -> Result<(), DbError> {
+        self.write(move |db| {
+            let row = ensure_blob(db, blob)?;
+            db.execute("UPDATE blobs SET sealed_at = NULL, sha256 = NULL WHERE id = ?1", [row])?;
+            for block in blocks {
+                let mut chunk = stored_chunk(db, row, block.0 / CHUNK_BLOCKS)?;
+                chunk.present &= !(1 << (block.0 % CHUNK_BLOCKS));
+                store_chunk(db, row, blob.size, &chunk)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The blob is complete and equal to what its origin states.
+    pub async fn seal(&self, blob: Blob, sha256: [u8; 32]) -> Result<(), DbError> {
+        self.write(move |db| {
+            let row = ensure_blob(db, blob)?;
+            db.execute(
+                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3 WHERE id = ?1",
+                params![row, now() as i64, sha256],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bytes of contents on this disk, by the record.
+    pub fn cached_bytes(&self) -> Result<u64, DbError> {
+        self.read(|db| {
+            db.query_row("SELECT coalesce(sum(cached_bytes), 0) FROM blob_coverage", [], |row| row.get::<_, i64>(0))
+        })
+        .map(|bytes| bytes as u64)
+    }
+}
+
+fn ensure_blob(db: &Connection, blob: Blob) -> Result<i64, rusqlite::Error> {
+    let name = blob.id.to_string();
+    db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![name, blob.size as i64])?;
+    db.prepare_cached("SELECT id FROM blobs WHERE name = ?1")?.query_row([name], |row| row.get(0))
+}
+
+fn stored_chunk(db: &Connection, row: i64, chunk: u32) -> Result<StoredChunk, rusqlite::Error> {
+    let mut query = db.prepare_cached("SELECT present, sums FROM blocks WHERE blob_id = ?1 AND chunk = ?2")?;
+    let stored = query
+        .query_row(params![row, chunk], |row| Ok(StoredChunk::decode(chunk, row.get(0)?, row.get_ref(1)?.as_blob()?)));
+    Ok(stored.optional()?.unwrap_or_else(|| StoredChunk::empty(chunk)))
+}
+
+fn store_chunk(db: &Connection, row: i64, size: u64, chunk: &StoredChunk) -> Result<(), rusqlite::Error> {
+    let sums = chunk.sums_as_bytes();
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO blocks (blob_id, chunk, present, sums, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![row, chunk.chunk, chunk.present as i64, sums, chunk.bytes(size) as i64])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::BLOCK_SIZE;
+
+    fn landed(block: u32) -> LandedBlock {
+        LandedBlock { block: BlockIndex(block), sum: u128::from(block) << 64 | 7 }
+    }
+
+    #[tokio::test]
+    async fn blocks_read_back_with_their_checksums() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.db");
+        let blob = Blob { id: BlobId::Sha256([3; 32]), size: 130 * BLOCK_SIZE - 1 };
+        let db = Database::open(&path).unwrap();
+        db.record(blob, vec![landed(0), landed(63), landed(64)]).await.unwrap();
+        db.record(blob, vec![landed(129)]).await.unwrap();
+        drop(db);
+
+        let db = Database::open(&path).unwrap();
+        let mut present = Vec::new();
+        for chunk in db.coverage(&blob.id).unwrap() {
+            for bit in (0..CHUNK_BLOCKS).filter(|bit| chunk.present >> bit & 1 == 1) {
+                let block = chunk.chunk * CHUNK_BLOCKS + bit;
+                assert_eq!(chunk.sums[bit as usize], landed(block).sum);
+                present.push(block);
+            }
+        }
+        assert_eq!(present, [0, 63, 64, 129]);
+        assert_eq!(db.cached_bytes().unwrap(), 4 * BLOCK_SIZE - 1, "the last block is short");
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_block_unseals_its_blob() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("models.db")).unwrap();
+        let blob = Blob { id: BlobId::Sha256([3; 32]), size: 2 * BLOCK_SIZE };
+        db.record(blob, vec![landed(0), landed(1)]).await.unwrap();
+        db.seal(blob, [3; 32]).await.unwrap();
+        assert!(db.blob(&blob.id).unwrap().unwrap().sealed);
+        db.forget_blocks(blob, vec![BlockIndex(1)]).await.unwrap();
+        assert!(!db.blob(&blob.id).unwrap().unwrap().sealed);
+        assert_eq!(db.coverage(&blob.id).unwrap()[0].present, 1);
+    }
+}

@@ -1,0 +1,413 @@
+//! What the Hub said: repositories, pinned revisions, file lists and who may see them.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Database, DbError, now};
+use crate::types::{Blob, Commit, IdentityDigest, RepoId, RepoPath, Revision, Snapshot};
+
+/// A branch or tag as it was last resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pin {
+    pub commit: Commit,
+    /// Seconds since 1970.
+    pub resolved_at: u64,
+}
+
+/// What an identity was allowed to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantScope {
+    Names,
+    Contents,
+}
+
+impl GrantScope {
+    fn as_str(self) -> &'static str {
+        match self {
+            GrantScope::Names => "names",
+            GrantScope::Contents => "contents",
+        }
+    }
+}
+
+/// Who may see a known repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepoAccess {
+    pub private: bool,
+    pub gated: bool,
+    pub names_granted: bool,
+    pub contents_granted: bool,
+}
+
+impl RepoAccess {
+    pub fn shows_names(&self) -> bool {
+        !self.private || self.names_granted
+    }
+
+    pub fn shows_contents(&self) -> bool {
+        self.shows_names() && (!self.gated || self.contents_granted)
+    }
+}
+
+/// A known snapshot, for listings.
+#[derive(Debug, Clone)]
+pub struct RepoRow {
+    pub endpoint: String,
+    pub repo: RepoId,
+    /// What it was resolved from; `None` for a commit that was asked for by its hash.
+    pub revision: Option<String>,
+    pub commit: Commit,
+    pub files: u64,
+    pub bytes: u64,
+    pub cached_bytes: u64,
+}
+
+impl Database {
+    pub fn pin(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Option<Pin>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT commit_hash, resolved_at FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND identity = ?3 AND revision = ?4",
+            )?;
+            let key = params![endpoint, repo.to_string(), identity.as_bytes(), revision.as_str()];
+            query.query_row(key, stored_pin).optional()
+        })
+    }
+
+    /// Anybody's latest pin of a revision, where the repository is public.
+    pub fn public_pin(&self, endpoint: &str, repo: &RepoId, revision: &Revision) -> Result<Option<Pin>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT commit_hash, resolved_at FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND NOT private AND revision = ?3
+                 ORDER BY resolved_at DESC LIMIT 1",
+            )?;
+            query.query_row(params![endpoint, repo.to_string(), revision.as_str()], stored_pin).optional()
+        })
+    }
+
+    /// Every pinned revision of a repository, for listings of `refs/`.
+    pub fn pins(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        repo: &RepoId,
+    ) -> Result<Vec<(String, Commit)>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT revision, commit_hash FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND identity = ?3 ORDER BY revision",
+            )?;
+            let key = params![endpoint, repo.to_string(), identity.as_bytes()];
+            query.query_map(key, |row| Ok((row.get(0)?, commit(row, 1)?)))?.collect()
+        })
+    }
+
+    /// Records what `revision` resolved to, and with it that `identity` may see the repository's names.
+    pub async fn put_pin(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        repo: &RepoId,
+        revision: &Revision,
+        commit: Commit,
+    ) -> Result<(), DbError> {
+        let (endpoint, repo, revision) = (endpoint.to_owned(), repo.to_string(), revision.as_str().to_owned());
+        self.write(move |db| {
+            let repo = ensure_repo(db, &endpoint, &repo)?;
+            grant(db, repo, identity, GrantScope::Names)?;
+            db.execute(
+                "INSERT OR REPLACE INTO revisions (repo_id, identity, revision, commit_hash, resolved_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![repo, identity.as_bytes(), revision, commit.as_bytes(), now() as i64],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// `None` for a repository that was never listed here.
+    pub fn access(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        repo: &RepoId,
+    ) -> Result<Option<RepoAccess>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT private, gated,
+                        EXISTS (SELECT 1 FROM grants WHERE repo_id = id AND identity = ?3 AND scope = 'names'),
+                        EXISTS (SELECT 1 FROM grants WHERE repo_id = id AND identity = ?3 AND scope = 'contents')
+                 FROM repos WHERE endpoint = ?1 AND repo = ?2",
+            )?;
+            let access = |row: &Row| {
+                Ok(RepoAccess {
+                    private: row.get(0)?,
+                    gated: row.get(1)?,
+                    names_granted: row.get(2)?,
+                    contents_granted: row.get(3)?,
+                })
+            };
+            query.query_row(params![endpoint, repo.to_string(), identity.as_bytes()], access).optional()
+        })
+    }
+
+    pub async fn put_grant(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        repo: &RepoId,
+        scope: GrantScope,
+    ) -> Result<(), DbError> {
+        let (endpoint, repo) = (endpoint.to_owned(), repo.to_string());
+        self.write(move |db| grant(db, ensure_repo(db, &endpoint, &repo)?, identity, scope)).await
+    }
+
+    /// The Hub does not let this identity in any more: its grants and pins end.
+    pub async fn revoke(&self, endpoint: &str, identity: IdentityDigest, repo: &RepoId) -> Result<(), DbError> {
+        let (endpoint, repo) = (endpoint.to_owned(), repo.to_string());
+        self.write(move |db| {
+            for table in ["grants", "revisions"] {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE identity = ?3
+                     AND repo_id IN (SELECT id FROM repos WHERE endpoint = ?1 AND repo = ?2)"
+                );
+                db.execute(&sql, params![endpoint, repo, identity.as_bytes()])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub fn snapshot(&self, endpoint: &str, repo: &RepoId, wanted: Commit) -> Result<Option<Snapshot>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT snapshots.id, private, gated, created_at FROM snapshots JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
+            )?;
+            let key = params![endpoint, repo.to_string(), wanted.as_bytes()];
+            let head = query
+                .query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)))
+                .optional()?;
+            let Some((id, private, gated, created_at)) = head else { return Ok(None) };
+            let mut query = db.prepare_cached(
+                "SELECT path, name, size FROM files JOIN blobs ON blobs.id = blob_id WHERE snapshot_id = ?1",
+            )?;
+            let files = query.query_map([id], listed_file)?.collect::<Result<Vec<_>, _>>()?;
+            let (mut snapshot, _) = Snapshot::new(repo.clone(), wanted, files);
+            (snapshot.private, snapshot.gated, snapshot.created_at) = (private, gated, created_at as u64);
+            Ok(Some(snapshot))
+        })
+    }
+
+    /// The commits whose file lists are known, oldest first.
+    pub fn commits(&self, endpoint: &str, repo: &RepoId) -> Result<Vec<Commit>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT commit_hash FROM snapshots JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 ORDER BY listed_at, commit_hash",
+            )?;
+            query.query_map(params![endpoint, repo.to_string()], |row| commit(row, 0))?.collect()
+        })
+    }
+
+    /// Records a file list, and that `identity` may see it.
+    pub async fn put_snapshot(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        snapshot: std::sync::Arc<Snapshot>,
+    ) -> Result<(), DbError> {
+        let endpoint = endpoint.to_owned();
+        self.write(move |db| {
+            let repo = ensure_repo(db, &endpoint, &snapshot.repo.to_string())?;
+            db.execute(
+                "UPDATE repos SET private = ?2, gated = ?3 WHERE id = ?1",
+                params![repo, snapshot.private, snapshot.gated],
+            )?;
+            grant(db, repo, identity, GrantScope::Names)?;
+            insert_snapshot(db, repo, &snapshot)
+        })
+        .await
+    }
+
+    /// The repositories that this node has file lists of and that `identity` may see.
+    pub fn known_repos(&self, endpoint: &str, identity: IdentityDigest) -> Result<Vec<RepoId>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT repo FROM repos WHERE endpoint = ?1
+                 AND EXISTS (SELECT 1 FROM snapshots WHERE repo_id = repos.id)
+                 AND (NOT private OR EXISTS (SELECT 1 FROM grants
+                      WHERE repo_id = repos.id AND identity = ?2 AND scope = 'names'))
+                 ORDER BY repo",
+            )?;
+            let names = query.query_map(params![endpoint, identity.as_bytes()], |row| row.get::<_, String>(0))?;
+            Ok(names.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|name| name.parse().ok()).collect())
+        })
+    }
+
+    /// Every snapshot with its size and how much of it is on disk.
+    pub fn summary(&self) -> Result<Vec<RepoRow>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare(SUMMARY)?;
+            let rows = query.query_map([], |row| {
+                let repo: String = row.get(1)?;
+                let Ok(repo) = repo.parse() else { return Ok(None) };
+                Ok(Some(RepoRow {
+                    endpoint: row.get(0)?,
+                    repo,
+                    revision: row.get(2)?,
+                    commit: commit(row, 3)?,
+                    files: row.get::<_, i64>(4)? as u64,
+                    bytes: row.get::<_, i64>(5)? as u64,
+                    cached_bytes: row.get::<_, i64>(6)? as u64,
+                }))
+            })?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        })
+    }
+}
+
+// A blob that several names of one snapshot share counts once, as it lies on disk once.
+const SUMMARY: &str = "
+    WITH held AS (
+        SELECT snapshot_id, blob_id, count(*) AS names FROM files GROUP BY snapshot_id, blob_id
+    )
+    SELECT endpoint, repo,
+           (SELECT group_concat(DISTINCT revision) FROM revisions
+            WHERE revisions.repo_id = repos.id AND revisions.commit_hash = snapshots.commit_hash),
+           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0)
+    FROM snapshots JOIN repos ON repos.id = repo_id
+    LEFT JOIN held ON held.snapshot_id = snapshots.id
+    LEFT JOIN blobs ON blobs.id = held.blob_id
+    LEFT JOIN blob_coverage ON blob_coverage.blob_id = blobs.id
+    GROUP BY snapshots.id ORDER BY endpoint, repo, listed_at";
+
+fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
+    row.get(column).map(Commit::from_bytes)
+}
+
+fn stored_pin(row: &Row) -> Result<Pin, rusqlite::Error> {
+    Ok(Pin { commit: commit(row, 0)?, resolved_at: row.get::<_, i64>(1)? as u64 })
+}
+
+/// A stored name that no longer parses is left out rather than shown wrong.
+fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
+    let invalid = |column, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let (path, name): (String, String) = (row.get(0)?, row.get(1)?);
+    let path = RepoPath::new(&path).map_err(|error| invalid(0, error.into()))?;
+    let id = name.parse().map_err(|error: crate::types::ParseBlobIdError| invalid(1, error.into()))?;
+    Ok((path, Blob { id, size: row.get::<_, i64>(2)? as u64 }))
+}
+
+fn ensure_repo(db: &Connection, endpoint: &str, repo: &str) -> Result<i64, rusqlite::Error> {
+    // Private until a listing says otherwise: names are never shown on a guess.
+    db.prepare_cached(
+        "INSERT INTO repos (endpoint, repo, private, gated) VALUES (?1, ?2, 1, 0) ON CONFLICT DO NOTHING",
+    )?
+    .execute([endpoint, repo])?;
+    db.prepare_cached("SELECT id FROM repos WHERE endpoint = ?1 AND repo = ?2")?
+        .query_row([endpoint, repo], |row| row.get(0))
+}
+
+fn grant(db: &Connection, repo: i64, identity: IdentityDigest, scope: GrantScope) -> Result<(), rusqlite::Error> {
+    db.prepare_cached("INSERT OR REPLACE INTO grants (repo_id, identity, scope, granted_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![repo, identity.as_bytes(), scope.as_str(), now() as i64])?;
+    Ok(())
+}
+
+fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
+    let listed_at = now();
+    let created_at = if snapshot.created_at == 0 { listed_at } else { snapshot.created_at };
+    let inserted = db.execute(
+        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64],
+    )?;
+    if inserted == 0 {
+        return Ok(());
+    }
+    let id = db.last_insert_rowid();
+    let mut insert_blob = db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    let mut insert_file = db.prepare_cached(
+        "INSERT INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3))",
+    )?;
+    for (path, blob) in snapshot.files() {
+        let name = blob.id.to_string();
+        insert_blob.execute(params![name, blob.size as i64])?;
+        insert_file.execute(params![id, path.as_str(), name])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BlobId, Identity, Token};
+    use std::sync::Arc;
+
+    const HUB: &str = "http://hub";
+
+    fn database() -> (tempfile::TempDir, Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("models.db")).unwrap();
+        (folder, db)
+    }
+
+    fn identity(token: &str) -> IdentityDigest {
+        Identity::new(HUB, Some(Token::new(token)), false).digest()
+    }
+
+    fn snapshot(repo: &RepoId, commit: u8, private: bool) -> Arc<Snapshot> {
+        let blob = |n| Blob { id: BlobId::Sha256([n; 32]), size: 100 };
+        let files = [("a.bin", 1), ("b/a.bin", 1), ("b/c.bin", 2)];
+        let files = files.map(|(path, n)| (RepoPath::new(path).unwrap(), blob(n)));
+        let (mut snapshot, _) = Snapshot::new(repo.clone(), Commit::from_bytes([commit; 20]), files);
+        snapshot.private = private;
+        Arc::new(snapshot)
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_reads_back_as_it_was_written() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/tiny".parse().unwrap();
+        let written = snapshot(&repo, 1, false);
+        db.put_snapshot(HUB, identity("a"), written.clone()).await.unwrap();
+        db.put_snapshot(HUB, identity("b"), written.clone()).await.unwrap();
+        let read = db.snapshot(HUB, &repo, written.commit).unwrap().unwrap();
+        assert_eq!(read.files().collect::<Vec<_>>(), written.files().collect::<Vec<_>>());
+        assert!(db.snapshot("http://other", &repo, written.commit).unwrap().is_none());
+        let row = &db.summary().unwrap()[0];
+        assert_eq!((row.files, row.bytes, row.cached_bytes), (3, 200, 0), "shared content counts once");
+    }
+
+    #[tokio::test]
+    async fn a_private_repo_is_listed_to_the_granted_alone() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/secret".parse().unwrap();
+        db.put_snapshot(HUB, identity("a"), snapshot(&repo, 1, true)).await.unwrap();
+        assert_eq!(db.known_repos(HUB, identity("a")).unwrap(), [repo.clone()]);
+        assert_eq!(db.known_repos(HUB, identity("b")).unwrap(), []);
+        assert!(!db.access(HUB, identity("b"), &repo).unwrap().unwrap().shows_names());
+        db.revoke(HUB, identity("a"), &repo).await.unwrap();
+        assert!(!db.access(HUB, identity("a"), &repo).unwrap().unwrap().shows_names());
+    }
+
+    #[tokio::test]
+    async fn a_pin_belongs_to_the_identity_that_resolved_it() {
+        let (_folder, db) = database();
+        let (repo, main) = ("acme/tiny".parse().unwrap(), Revision::main());
+        db.put_pin(HUB, identity("a"), &repo, &main, Commit::from_bytes([1; 20])).await.unwrap();
+        db.put_pin(HUB, identity("a"), &repo, &main, Commit::from_bytes([2; 20])).await.unwrap();
+        let pin = db.pin(HUB, identity("a"), &repo, &main).unwrap().unwrap();
+        assert_eq!(pin.commit, Commit::from_bytes([2; 20]));
+        assert_eq!(db.pin(HUB, identity("b"), &repo, &main).unwrap(), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! Migrations: the schema's version is SQLite's `user_version`, and only grows.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::DbError;
+use crate::types::BLOCK_SIZE;
+
+/// Migration `n` leads from version `n` to `n + 1`. Under a live mount they only add.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+
+/// What the stored bytes depend on: a database made for other values is refused.
+const FORMAT: [(&str, &str, &str); 1] = [("block_checksum", "block checksum", "xxh3-128")];
+
+/// Brings the schema up to date and answers the database's UUID.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<String, DbError> {
+    let known = MIGRATIONS.len() as u32;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(DbError::Newer { path: path.to_owned(), found, known });
+    }
+    for migration in &MIGRATIONS[found as usize..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    for (key, what, expected) in FORMAT {
+        check_format(&transaction, path, key, what, expected)?;
+    }
+    check_format(&transaction, path, "block_size", "block size", &BLOCK_SIZE.to_string())?;
+    let uuid = stored_or(&transaction, "uuid", &random_uuid())?;
+    transaction.commit()?;
+    Ok(uuid)
+}
+
+fn check_format(
+    connection: &Connection,
+    path: &Path,
+    key: &str,
+    what: &'static str,
+    expected: &str,
+) -> Result<(), DbError> {
+    let found = stored_or(connection, key, expected)?;
+    if found != expected {
+        return Err(DbError::Foreign { path: path.to_owned(), what, found, expected: expected.to_owned() });
+    }
+    Ok(())
+}
+
+fn stored_or(connection: &Connection, key: &str, first: &str) -> Result<String, rusqlite::Error> {
+    let stored = connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?;
+    if let Some(value) = stored {
+        return Ok(value);
+    }
+    connection.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", [key, first])?;
+    Ok(first.to_owned())
+}
+
+fn random_uuid() -> String {
+    let mut bytes: [u8; 16] = rand::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text = hex::encode(bytes);
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Database;
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.db");
+        drop(Database::open(&path).unwrap());
+        let connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let error = Database::open(&path).err().unwrap();
+        assert!(matches!(error, DbError::Newer { found: 99, .. }), "{error}");
+    }
+
+    #[test]
+    fn another_block_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.db");
+        drop(Database::open(&path).unwrap());
+        let connection = Connection::open(&path).unwrap();
+        connection.execute("UPDATE meta SET value = '4096' WHERE key = 'block_size'", []).unwrap();
+        drop(connection);
+        let error = Database::open(&path).err().unwrap();
+        assert!(error.to_string().contains("block size 4096"), "{error}");
+    }
+
+    #[test]
+    fn a_database_keeps_its_uuid() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("models.db");
+        let first = Database::open(&path).unwrap().uuid().to_owned();
+        assert_eq!(Database::open(&path).unwrap().uuid(), first);
+        assert_eq!(first.len(), 36);
+    }
+}

@@ -1,0 +1,127 @@
+//! The Hugging Face Hub, or a mirror of it: names from its API, bytes from where it redirects to.
+//!
+//! `ask` sends one question, `answer` says what comes back means; `api` builds the [`Catalog`] on them and `resolve` the [`Origin`].
+//! The token goes to the Hub's own host only (`auth`), and no URL with a query leaves this folder.
+
+mod answer;
+mod api;
+mod ask;
+mod auth;
+mod lookups;
+mod patience;
+mod pauses;
+mod places;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod urls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use url::Url;
+
+use self::api::Api;
+use self::ask::Line;
+pub use self::auth::{TokenFileError, find_token};
+use self::lookups::Lookups;
+use self::patience::Patience;
+use self::resolve::Contents;
+use super::http::{ClientError, Clients, Timeouts};
+use super::{ByteStream, Catalog, Origin, OriginError, OriginErrorKind};
+use crate::metrics::Metrics;
+use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
+
+/// How patient to be with the Hub. Endpoint and token are not here: they come with each question's [`Identity`].
+#[derive(Debug, Clone)]
+pub struct HubSettings {
+    pub timeouts: Timeouts,
+    /// How long a question about names is asked again and again.
+    pub give_up: Duration,
+    /// The wait before it is asked the second time.
+    pub first_retry: Duration,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { timeouts: Timeouts::default(), give_up: 60 * second, first_retry: second }
+    }
+}
+
+/// The Hub as an [`Origin`] of bytes and a [`Catalog`] of names, for any number of identities.
+pub struct HubOrigin {
+    api: Api,
+    contents: Contents,
+    lookups: Lookups,
+    patience: Patience,
+}
+
+impl HubOrigin {
+    pub fn new(settings: HubSettings, metrics: Arc<Metrics>) -> Result<Self, ClientError> {
+        let HubSettings { timeouts, give_up, first_retry } = settings;
+        let clients = Clients::new(&user_agent(), timeouts)?;
+        let line = Arc::new(Line::new(clients, timeouts, metrics.clone()));
+        let patience = Patience { give_up, first_retry };
+        let api = Api::new(line.clone(), patience, timeouts.stall);
+        let contents = Contents::new(line, timeouts.stall, metrics);
+        Ok(Self { api, contents, lookups: Lookups::new(), patience })
+    }
+}
+
+fn user_agent() -> String {
+    let (os, machine) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("weightfs/{}; os/{os}; arch/{machine}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Nobody is asked for one who is offline.
+fn online(identity: &Identity, url: impl FnOnce() -> Result<Url, OriginError>) -> Result<Url, OriginError> {
+    let url = url()?;
+    if identity.offline {
+        let cause = "offline, and this was not asked for before; run once online to have it here";
+        return Err(OriginError::new(OriginErrorKind::Offline, url.as_str(), cause));
+    }
+    Ok(url)
+}
+
+#[async_trait]
+impl Origin for HubOrigin {
+    fn name(&self) -> &'static str {
+        "hub"
+    }
+
+    async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError> {
+        online(identity, || urls::resolve(identity, file))?;
+        self.contents.open(identity, file, range).await
+    }
+}
+
+#[async_trait]
+impl Catalog for HubOrigin {
+    async fn resolve(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Commit, OriginError> {
+        let url = online(identity, || urls::info(identity, repo, revision.as_str()))?;
+        let turn = self.lookups.admit(identity.digest(), repo, &url, self.patience.give_up).await?;
+        let answer = self.api.info(identity, repo, revision.as_str()).await;
+        turn.settle(&answer);
+        let commit = answer?.commit;
+        if revision.as_commit().is_some_and(|asked| asked != commit) {
+            let cause = format!("answers for commit {commit}");
+            return Err(OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause));
+        }
+        Ok(commit)
+    }
+
+    async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {
+        let url = online(identity, || urls::tree(identity, repo, commit))?;
+        let turn = self.lookups.admit(identity.digest(), repo, &url, self.patience.give_up).await?;
+        let answer = self.api.snapshot(identity, repo, commit).await;
+        turn.settle(&answer);
+        answer
+    }
+
+    async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
+        online(identity, || urls::resolve(identity, file))?;
+        self.patience.retrying(|| self.contents.authorize(identity, file)).await
+    }
+}

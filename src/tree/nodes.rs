@@ -1,0 +1,119 @@
+//! Node ids: numbers that mean the same after a restart of the daemon.
+//!
+//! A number is a row of the database and an epoch: 0 while the content is served by the daemon, n after its n-th
+//! sealing once complete files are passed through. The row is written before the kernel hears of the number.
+
+use std::sync::Arc;
+
+use crate::db::{Database, DbError, NodeRow, ViewId};
+
+/// What the kernel calls a node id and programs an inode number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Node(pub u64);
+
+impl Node {
+    /// FUSE fixes the root's number.
+    pub const ROOT: Node = Node(1);
+    const EPOCH_BITS: u32 = 16;
+
+    fn cold(row: NodeRow) -> Self {
+        Node(row.0 << Self::EPOCH_BITS)
+    }
+
+    fn row(self) -> NodeRow {
+        NodeRow(self.0 >> Self::EPOCH_BITS)
+    }
+}
+
+/// The nodes of one view, remembered in memory as far as they are in use.
+pub struct Nodes {
+    db: Arc<Database>,
+    view: ViewId,
+    by_path: moka::sync::Cache<Arc<str>, Node>,
+    by_node: moka::sync::Cache<Node, Arc<str>>,
+}
+
+impl Nodes {
+    /// Names kept in memory; the others are looked up in the database again.
+    const REMEMBERED: u64 = 100_000;
+
+    pub fn new(db: Arc<Database>, view: ViewId) -> Self {
+        Self {
+            db,
+            view,
+            by_path: moka::sync::Cache::new(Self::REMEMBERED),
+            by_node: moka::sync::Cache::new(Self::REMEMBERED),
+        }
+    }
+
+    /// The node of `path` if it can be told without waiting.
+    pub fn known(&self, path: &str) -> Option<Node> {
+        if path.is_empty() { Some(Node::ROOT) } else { self.by_path.get(path) }
+    }
+
+    /// The path that `node` stands for; `None` if it has been removed.
+    pub fn path(&self, node: Node) -> Result<Option<Arc<str>>, DbError> {
+        if node == Node::ROOT {
+            return Ok(Some("".into()));
+        }
+        if let Some(path) = self.by_node.get(&node) {
+            return Ok(Some(path));
+        }
+        let Some(path) = self.db.node_path(self.view, node.row())? else { return Ok(None) };
+        let path: Arc<str> = path.into();
+        self.remember(&path, node);
+        Ok(Some(path))
+    }
+
+    /// The node of `path`, made if need be.
+    pub async fn ensure(&self, path: &str) -> Result<Node, DbError> {
+        if let Some(node) = self.known(path) {
+            return Ok(node);
+        }
+        if let Some(row) = self.db.find_node(self.view, path)? {
+            let node = Node::cold(row);
+            self.remember(&path.into(), node);
+            return Ok(node);
+        }
+        Ok(self.ensure_all(vec![path.to_owned()]).await?[0])
+    }
+
+    /// The nodes of a whole directory, in one transaction.
+    pub async fn ensure_all(&self, paths: Vec<String>) -> Result<Vec<Node>, DbError> {
+        let known: Option<Vec<Node>> = paths.iter().map(|path| self.known(path)).collect();
+        if let Some(nodes) = known {
+            return Ok(nodes);
+        }
+        let rows = self.db.ensure_nodes(self.view, paths.clone()).await?;
+        let nodes: Vec<Node> = rows.into_iter().map(Node::cold).collect();
+        for (path, node) in paths.into_iter().zip(&nodes) {
+            self.remember(&path.into(), *node);
+        }
+        Ok(nodes)
+    }
+
+    pub async fn rename(&self, from: &str, to: &str) -> Result<(), DbError> {
+        self.db.rename_nodes(self.view, from.to_owned(), to.to_owned()).await?;
+        self.forget_all();
+        Ok(())
+    }
+
+    pub async fn remove(&self, path: &str) -> Result<(), DbError> {
+        self.db.remove_node(self.view, path.to_owned()).await?;
+        if let Some(node) = self.by_path.remove(path) {
+            self.by_node.invalidate(&node);
+        }
+        Ok(())
+    }
+
+    fn remember(&self, path: &Arc<str>, node: Node) {
+        self.by_path.insert(path.clone(), node);
+        self.by_node.insert(node, path.clone());
+    }
+
+    // A folder that moves takes everything below along; memory is cheaper to fill again than to search.
+    fn forget_all(&self) {
+        self.by_path.invalidate_all();
+        self.by_node.invalidate_all();
+    }
+}

@@ -1,0 +1,134 @@
+//! Branch to commit: pinned when first resolved, refreshed by a stated policy, never mixed.
+//!
+//! A pin older than [`TreeSettings::refresh`](super::TreeSettings) is still the answer; it only starts a refresh
+//! behind the reader's back. So a known model loads at once when the Hub is slow or away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Tree, TreeError};
+use crate::db::{Pin, now};
+use crate::origin::OriginError;
+use crate::types::{Commit, Identity, RepoId, Revision};
+
+impl Tree {
+    /// How long a client that writes another commit into `refs/` waits for our own refresh.
+    const REFRESH_DEADLINE: Duration = Duration::from_secs(10);
+
+    /// Whether `repo` exists for this identity. A known one costs no network.
+    pub async fn exists(self: &Arc<Self>, identity: &Identity, repo: &RepoId) -> Result<(), TreeError> {
+        let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
+        if access.is_some_and(|access| access.shows_names()) {
+            return Ok(());
+        }
+        // A repository may lack `main`; then it exists all the same.
+        match self.ask(identity, repo, &Revision::main()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == crate::origin::OriginErrorKind::NoRevision => Ok(()),
+            Err(error) => Err(self.refused(identity, repo, error).await),
+        }
+    }
+
+    /// The commit that `revision` is pinned to; asks the origin if it is not yet.
+    pub async fn commit(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Commit, TreeError> {
+        if let Some(commit) = revision.as_commit() {
+            self.snapshot(identity, repo, commit).await?;
+            return Ok(commit);
+        }
+        if let Some(pin) = self.pin(identity, repo, revision)? {
+            self.refresh_if_old(identity, repo, revision, pin);
+            return Ok(pin.commit);
+        }
+        match self.ask(identity, repo, revision).await {
+            Ok(commit) => Ok(commit),
+            Err(error) => Err(self.refused(identity, repo, error).await),
+        }
+    }
+
+    /// The pin as it stands, without any network. Read-only: `refs/` is answered from it.
+    pub fn pinned(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Option<Commit>, TreeError> {
+        Ok(self.pin(identity, repo, revision)?.map(|pin| pin.commit))
+    }
+
+    /// Every revision that `refs/` lists.
+    pub fn revisions(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<(String, Commit)>, TreeError> {
+        Ok(self.db.pins(&identity.endpoint, identity.digest(), repo)?)
+    }
+
+    /// A client says that `revision` is now `commit`. If that is news the origin is asked; the client is not believed.
+    pub async fn told(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+        commit: Commit,
+    ) -> Result<(), TreeError> {
+        if self.pinned(identity, repo, revision)? == Some(commit) || identity.offline {
+            return Ok(());
+        }
+        let asked = tokio::time::timeout(Self::REFRESH_DEADLINE, self.ask(identity, repo, revision));
+        match asked.await {
+            Ok(Ok(resolved)) => tracing::info!(%repo, %revision, commit = %resolved, "the branch has moved"),
+            Ok(Err(error)) => tracing::warn!(%repo, %revision, %error, "the branch keeps its pin"),
+            Err(_) => tracing::warn!(%repo, %revision, "the Hub is slow; the branch keeps its pin"),
+        }
+        Ok(())
+    }
+
+    // A pin of another identity serves where the repository is public and nothing can be asked.
+    fn pin(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Option<Pin>, TreeError> {
+        let own = self.db.pin(&identity.endpoint, identity.digest(), repo, revision)?;
+        if own.is_some() || !identity.offline {
+            return Ok(own);
+        }
+        Ok(self.db.public_pin(&identity.endpoint, repo, revision)?)
+    }
+
+    fn refresh_if_old(self: &Arc<Self>, identity: &Identity, repo: &RepoId, revision: &Revision, pin: Pin) {
+        let age = Duration::from_secs(now().saturating_sub(pin.resolved_at));
+        if identity.offline || age < self.settings.refresh {
+            return;
+        }
+        let key = (identity.digest(), repo.clone(), revision.clone());
+        if !self.refreshing.entry(key).or_insert(()).is_fresh() {
+            return;
+        }
+        let (tree, identity, repo, revision) = (self.clone(), identity.clone(), repo.clone(), revision.clone());
+        tokio::spawn(async move {
+            if let Err(error) = tree.ask(&identity, &repo, &revision).await {
+                tracing::warn!(%repo, %revision, %error, "the branch keeps its pin");
+            }
+        });
+    }
+
+    /// Asks the origin, once for all who ask together, and pins the answer with its file list.
+    async fn ask(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Commit, OriginError> {
+        let key = (identity.digest(), repo.clone(), revision.clone());
+        self.resolves.get_with(key, self.resolve(identity, repo, revision)).await
+    }
+
+    // The file list comes first: a pin never names a commit that could not be shown.
+    async fn resolve(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Commit, OriginError> {
+        let commit = self.catalog.resolve(identity, repo, revision).await?;
+        self.list(identity, repo, commit).await?;
+        if let Err(error) = self.db.put_pin(&identity.endpoint, identity.digest(), repo, revision, commit).await {
+            tracing::error!(%error, %repo, %revision, "the pin could not be recorded; it is asked for again");
+        }
+        Ok(commit)
+    }
+}

@@ -1,0 +1,123 @@
+//! The file lists of commits, asked for once and kept.
+
+use std::sync::Arc;
+
+use super::{Tree, TreeError};
+use crate::db::GrantScope;
+use crate::origin::{OriginError, OriginErrorKind};
+use crate::types::{BlobId, Commit, Identity, RemoteFile, RepoId, Snapshot};
+
+impl Tree {
+    /// The files of `commit`. A known list costs no network.
+    pub async fn snapshot(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        commit: Commit,
+    ) -> Result<Arc<Snapshot>, TreeError> {
+        if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
+            return Ok(snapshot);
+        }
+        match self.list(identity, repo, commit).await {
+            Ok(snapshot) => Ok(snapshot),
+            Err(error) => Err(self.refused(identity, repo, error).await),
+        }
+    }
+
+    /// The files of `commit` if this node has the list and `identity` may see it.
+    pub fn known_snapshot(
+        &self,
+        identity: &Identity,
+        repo: &RepoId,
+        commit: Commit,
+    ) -> Result<Option<Arc<Snapshot>>, TreeError> {
+        let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
+        if !access.is_some_and(|access| access.shows_names()) {
+            return Ok(None);
+        }
+        let key = (identity.endpoint.clone(), repo.clone(), commit);
+        if let Some(snapshot) = self.snapshots.get(&key) {
+            return Ok(Some(snapshot));
+        }
+        let Some(snapshot) = self.db.snapshot(&identity.endpoint, repo, commit)? else { return Ok(None) };
+        let snapshot = Arc::new(snapshot);
+        self.snapshots.insert(key, snapshot.clone());
+        Ok(Some(snapshot))
+    }
+
+    /// The commits that `snapshots/` lists.
+    pub fn commits(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<Commit>, TreeError> {
+        Ok(self.db.commits(&identity.endpoint, repo)?)
+    }
+
+    /// Some file of `repo` with this content. Which one does not matter: equal ids have equal bytes.
+    pub fn file_with(
+        &self,
+        identity: &Identity,
+        repo: &RepoId,
+        blob: &BlobId,
+    ) -> Result<Option<RemoteFile>, TreeError> {
+        for commit in self.commits(identity, repo)?.into_iter().rev() {
+            let Some(snapshot) = self.known_snapshot(identity, repo, commit)? else { continue };
+            let path = snapshot.files().find(|(_, listed)| listed.id == *blob).map(|(path, _)| path.clone());
+            if let Some(path) = path {
+                return Ok(snapshot.remote_file(&path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every content that the known commits of `repo` name.
+    pub fn blobs(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<BlobId>, TreeError> {
+        let mut blobs = Vec::new();
+        for commit in self.commits(identity, repo)? {
+            if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
+                blobs.extend(snapshot.files().map(|(_, blob)| blob.id));
+            }
+        }
+        blobs.sort();
+        blobs.dedup();
+        Ok(blobs)
+    }
+
+    /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.
+    pub async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), TreeError> {
+        let access = self.db.access(&identity.endpoint, identity.digest(), &file.repo)?;
+        if access.is_some_and(|access| access.shows_contents()) {
+            return Ok(());
+        }
+        match self.catalog.authorize(identity, file).await {
+            Ok(()) => {
+                let (endpoint, digest) = (&identity.endpoint, identity.digest());
+                Ok(self.db.put_grant(endpoint, digest, &file.repo, GrantScope::Contents).await?)
+            }
+            Err(error) => {
+                tracing::warn!(repo = %file.repo, path = %file.path, %error, "may not be read");
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Asks the origin for the list, once for all who ask together, and records it.
+    pub(super) async fn list(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        commit: Commit,
+    ) -> Result<Arc<Snapshot>, OriginError> {
+        if let Ok(Some(snapshot)) = self.known_snapshot(identity, repo, commit) {
+            return Ok(snapshot);
+        }
+        let key = (identity.digest(), repo.clone(), commit);
+        let listing = async {
+            let snapshot = Arc::new(self.catalog.snapshot(identity, repo, commit).await?);
+            let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
+            // Without the record no file below could be given a lasting meaning.
+            recorded.map_err(|error| {
+                OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
+            })?;
+            Ok(snapshot)
+        };
+        self.listings.get_with(key, listing).await
+    }
+}

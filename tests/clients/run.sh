@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The scenarios of the real clients, against the binaries of this tree. Arguments go on to pytest, but for:
+#   --full    also the scenarios that are too slow for every change
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+marks='not full'
+if [ "${1:-}" = --full ]; then
+    marks=''
+    shift
+fi
+cargo build --quiet -p weightfs -p test-hub
+exec target/venv/main/bin/python -m pytest -c tests/clients/pytest.ini -m "$marks" -q "${@:-tests/clients}"

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what is missing, and nothing else; quick when nothing is. Everything but distribution packages goes below target/.
+#
+#   tests/setup.sh build     what a build of weightfs and its own tests need
+#   tests/setup.sh demo      also the model, the Python client and the engine of the demo
+#   tests/setup.sh clients   also the old clients and the hf-hub crate's program
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+. tests/setup/say.sh
+. tests/setup/packages.sh
+. tests/setup/python.sh
+. tests/setup/model.sh
+. tests/setup/rust.sh
+
+what=${1:-build}
+case $what in
+build | demo | clients) ;;
+*) fail "what is '$what'? Use build, demo or clients." ;;
+esac
+
+mkdir -p target
+# Two runs at once (a demo beside a test) would install into the same folders.
+exec 9>target/.setup.lock
+flock --wait 1800 9 || fail "another set-up holds target/.setup.lock for half an hour; is it stuck?"
+
+require_packages "$what"
+require_rust
+[ "$what" = build ] && exit 0
+
+require_python
+require_venv main
+require_model
+require_rust_client embed
+[ "$what" = demo ] && exit 0
+
+for version in 0.36.0 1.0.0 1.24.0; do
+    require_venv "hub-$version"
+done
+require_rust_client hf-hub-client

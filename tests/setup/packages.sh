@@ -1,0 +1,43 @@
+# Distribution packages: what is missing is found by what it would bring, and installed by apt-get where we may.
+
+# Prints the Debian packages that are missing.
+missing_packages() {
+    command -v fusermount3 >/dev/null || echo fuse3
+    command -v cc >/dev/null || echo gcc
+    # A compiler may be there without the C library's headers.
+    [ -e /usr/include/stdio.h ] || echo libc6-dev
+    command -v c++ >/dev/null || echo g++
+    command -v setpriv >/dev/null || echo util-linux
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+    if [ "$1" != build ]; then missing_python_packages; fi
+}
+
+missing_python_packages() {
+    find_python >/dev/null && return
+    # Debian keeps what makes environments in a package of its own.
+    echo python3
+    echo python3-venv
+}
+
+require_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages "$1")
+    [ ${#missing[@]} -eq 0 ] && return
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        install_packages "${missing[@]}"
+        return
+    fi
+    fail "these packages are missing (by their Debian names): ${missing[*]}
+       As root: apt-get install ${missing[*]}
+       Other distributions name them alike; install them and run this again."
+}
+
+install_packages() {
+    say "installing $*"
+    local log=target/setup-apt.log
+    export DEBIAN_FRONTEND=noninteractive
+    if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+        tail -n 15 "$log" >&2
+        fail "apt-get could not install: $*. Its whole output is in $log."
+    fi
+}
