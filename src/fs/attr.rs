@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::scratch::{ScratchAttr, ScratchKind};
+use super::scratch::{Owner, ScratchAttr, ScratchKind};
 use super::view::View;
 use crate::tree::Node;
 
@@ -107,12 +107,16 @@ impl Shape {
     }
 
     pub(super) fn at(self, node: Node, view: &View) -> Attr {
+        self.owned(node, view.owner)
+    }
+
+    fn owned(self, node: Node, owner: Owner) -> Attr {
         Attr {
             node,
             kind: self.kind,
             mode: self.mode,
-            uid: view.owner.uid,
-            gid: view.owner.gid,
+            uid: owner.uid,
+            gid: owner.gid,
             size: self.size,
             nlink: if self.kind == Kind::Folder { 2 } else { 1 },
             atime: self.mtime,
@@ -124,6 +128,13 @@ impl Shape {
 }
 
 impl Attr {
+    /// Stands for what is not there.
+    pub(super) fn absent() -> Self {
+        let nothing = Owner { uid: 0, gid: 0 };
+        Shape { kind: Kind::File, mode: 0, size: 0, mtime: UNIX_EPOCH, lasting: Lasting::Briefly }
+            .owned(Node(0), nothing)
+    }
+
     pub(super) fn of_scratch(node: Node, stored: ScratchAttr) -> Self {
         Attr {
             node,

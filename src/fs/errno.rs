@@ -6,6 +6,7 @@
 use rustix::io::Errno;
 
 use super::FsError;
+use super::scratch::ScratchError;
 use crate::cache::CacheError;
 use crate::origin::{OriginError, OriginErrorKind};
 use crate::tree::TreeError;
@@ -25,7 +26,9 @@ pub(super) fn errno(error: &FsError) -> i32 {
         FsError::Tree(TreeError::Database(_)) => Errno::IO,
         FsError::Cache(CacheError::Disk { source, .. }) => return source.raw_os_error().unwrap_or(EIO),
         FsError::Cache(CacheError::Database(_) | CacheError::Quarantined(_) | CacheError::Stopping) => Errno::IO,
-        FsError::Scratch(error) => return error.source.raw_os_error().unwrap_or(EIO),
+        FsError::Scratch(ScratchError { source, .. }) | FsError::OpenScratch { source, .. } => {
+            return source.raw_os_error().unwrap_or(EIO);
+        }
     }
     .raw_os_error()
 }

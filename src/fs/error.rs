@@ -31,6 +31,15 @@ pub enum FsError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    #[error("cannot {operation} an open file of the writable layer: {source}")]
+    OpenScratch { operation: &'static str, source: std::io::Error },
+}
+
+impl FsError {
+    /// For use with `map_err` on an open file of the writable layer.
+    pub(super) fn open_scratch(operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| FsError::OpenScratch { operation, source }
+    }
 }
 
 impl From<DbError> for FsError {

@@ -12,7 +12,7 @@ use crate::tree::Node;
 use crate::types::{ByteRange, RemoteFile};
 
 /// A content of the Hub that somebody reads.
-pub(super) struct OpenFile {
+pub struct OpenFile {
     pub(super) remote: RemoteFile,
     pub(super) lease: Lease,
     ahead: Mutex<Sequential>,

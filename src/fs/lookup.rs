@@ -39,7 +39,7 @@ impl ModelFs {
 
     pub async fn attr(&self, node: Node) -> Result<Attr, FsError> {
         if let Some(open) = self.handles.scratch(node) {
-            return Ok(Attr::of_scratch(node, ScratchAttr::of_file(&open)?));
+            return Ok(Attr::of_scratch(node, ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?));
         }
         let (path, place) = self.place(node)?;
         match self.find(&path, &place).await? {
@@ -138,9 +138,7 @@ impl ModelFs {
             return Ok(Found::Virtual(Shape::folder(Lasting::ForGood).dated(snapshot.created_at)));
         }
         Ok(match snapshot.entry(file) {
-            Some(SnapshotEntry::Folder) => {
-                Found::Virtual(Shape::folder(Lasting::ForGood).dated(snapshot.created_at))
-            }
+            Some(SnapshotEntry::Folder) => Found::Virtual(Shape::folder(Lasting::ForGood).dated(snapshot.created_at)),
             Some(SnapshotEntry::File(blob)) => {
                 let file = RepoPath::new(file).map_err(|_| FsError::Absent)?;
                 let target = layout::link_target(&file, &blob.id);
@@ -181,6 +179,11 @@ impl ModelFs {
             }
             _ => Found::Absent(Lasting::Briefly),
         })
+    }
+
+    /// How much room there is for what the cache brings and clients write.
+    pub fn space(&self) -> Result<rustix::fs::StatVfs, FsError> {
+        Ok(self.scratch.statvfs()?)
     }
 
     pub(super) fn file_shape(&self, file: &crate::types::RemoteFile) -> Result<Shape, FsError> {

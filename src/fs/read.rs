@@ -58,12 +58,7 @@ impl ModelFs {
     }
 
     /// Answers from what is here, in `buffer` where it needs one.
-    pub fn try_read<'b>(
-        &self,
-        node: Node,
-        range: ByteRange,
-        buffer: &'b mut Vec<u8>,
-    ) -> Result<TryRead<'b>, FsError> {
+    pub fn try_read<'b>(&self, node: Node, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<TryRead<'b>, FsError> {
         let Some(open) = self.open_content(node)? else {
             return Ok(TryRead::Ready(self.read_other(node, range, buffer)?));
         };
@@ -151,7 +146,7 @@ fn read_scratch<'b>(file: &std::fs::File, range: ByteRange, buffer: &'b mut Vec<
             Ok(0) => break,
             Ok(more) => filled += more,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(FsError::disk("read", error)),
+            Err(error) => return Err(FsError::open_scratch("read")(error)),
         }
     }
     Ok(&buffer[..filled])

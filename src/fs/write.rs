@@ -11,6 +11,9 @@ use crate::tree::Node;
 use crate::tree::layout::{Place, join, split};
 use crate::types::{Commit, RepoId, Revision};
 
+/// A commit's digits and whatever white space a client puts behind them.
+const MAX_REF: usize = 64;
+
 impl ModelFs {
     /// A new file, open.
     pub async fn create(
@@ -101,12 +104,7 @@ impl ModelFs {
         }
     }
 
-    pub async fn rename(
-        &self,
-        from: (Node, &str),
-        to: (Node, &str),
-        mode: RenameMode,
-    ) -> Result<(), FsError> {
+    pub async fn rename(&self, from: (Node, &str), to: (Node, &str), mode: RenameMode) -> Result<(), FsError> {
         let source = join(&self.place(from.0)?.0, from.1);
         let target = join(&self.place(to.0)?.0, to.1);
         match (Place::of(&source), Place::of(&target)) {
@@ -122,13 +120,7 @@ impl ModelFs {
     }
 
     /// How clients write a branch: a temporary file, renamed.
-    async fn rename_to_ref(
-        &self,
-        source: &str,
-        target: &str,
-        repo: RepoId,
-        revision: Revision,
-    ) -> Result<(), FsError> {
+    async fn rename_to_ref(&self, source: &str, target: &str, repo: RepoId, revision: Revision) -> Result<(), FsError> {
         if self.scratch.stat(source)?.is_none() {
             return Err(FsError::ReadOnly);
         }
@@ -140,7 +132,7 @@ impl ModelFs {
     pub async fn set_attr(&self, node: Node, change: &Change) -> Result<Attr, FsError> {
         if let (Some(size), Some(open)) = (change.size, self.handles.scratch(node)) {
             // The name may be gone by now; the open file is not.
-            open.set_len(size).map_err(|error| FsError::disk("resize", error))?;
+            open.set_len(size).map_err(FsError::open_scratch("resize"))?;
         }
         let (path, place) = self.place(node)?;
         if self.scratch.stat(&path)?.is_some() {
@@ -162,12 +154,12 @@ impl ModelFs {
 
     pub async fn write(&self, node: Node, offset: u64, bytes: &[u8]) -> Result<(), FsError> {
         if let Some(open) = self.handles.scratch(node) {
-            return open.write_all_at(bytes, offset).map_err(|error| FsError::disk("write", error));
+            return open.write_all_at(bytes, offset).map_err(FsError::open_scratch("write"));
         }
         let (path, place) = self.place(node)?;
         if self.scratch.stat(&path)?.is_some() {
             let file = self.scratch_file(&path)?;
-            return file.write_all_at(bytes, offset).map_err(|error| FsError::disk("write", error));
+            return file.write_all_at(bytes, offset).map_err(FsError::open_scratch("write"));
         }
         match place {
             Place::Discarded | Place::NoExistIn(..) => self.discarded.wrote(node, offset + bytes.len() as u64),
@@ -198,7 +190,7 @@ impl ModelFs {
     pub fn sync(&self, node: Node, data_only: bool) -> Result<(), FsError> {
         if let Some(open) = self.handles.scratch(node) {
             let synced = if data_only { open.sync_data() } else { open.sync_all() };
-            return synced.map_err(|error| FsError::disk("sync", error));
+            return synced.map_err(FsError::open_scratch("sync"));
         }
         let (path, place) = self.place(node)?;
         match place {
@@ -209,9 +201,9 @@ impl ModelFs {
 
     /// What a client wrote into `refs/` is a hint, not a fact: once the revision is pinned, the file goes.
     async fn take_note(&self, path: &str, repo: &RepoId, revision: &Revision) -> Result<(), FsError> {
-        let mut buffer = Vec::new();
-        let written = self.scratch_file(path).and_then(|file| super::read::read_start(&file, &mut buffer));
-        let Some(commit) = written.ok().and_then(parse_commit) else { return Ok(()) };
+        let mut written = [0; MAX_REF];
+        let len = self.scratch_file(path)?.read_at(&mut written, 0).map_err(FsError::open_scratch("read"))?;
+        let Some(commit) = parse_commit(&written[..len]) else { return Ok(()) };
         self.tree.told(&self.view.identity, repo, revision, commit).await?;
         if self.tree.pinned(&self.view.identity, repo, revision)?.is_some() && self.scratch.stat(path)?.is_some() {
             self.scratch.unlink(path)?;
@@ -224,7 +216,7 @@ impl ModelFs {
         let Some(token) = self.view.shown_token() else { return Err(FsError::Stale) };
         let flags = CreateFlags { exclusive: false, truncate: true };
         let file = self.scratch.create(TOKEN, 0o600, self.view.owner, flags)?;
-        file.write_all_at(token.secret().as_bytes(), 0).map_err(|error| FsError::disk("write", error))?;
+        file.write_all_at(token.secret().as_bytes(), 0).map_err(FsError::open_scratch("write"))?;
         self.handles.open_scratch(node, || Ok(file))
     }
 }

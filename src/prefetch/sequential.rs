@@ -30,9 +30,10 @@ impl Sequential {
 
     /// Told of every read; answers what to bring beyond it.
     pub fn on_read(&mut self, read: ByteRange) -> Option<ByteRange> {
-        let known = self.streams.iter().position(|stream| {
-            read.start <= stream.next + Self::SLACK && read.end + Self::SLACK >= stream.next
-        });
+        let known = self
+            .streams
+            .iter()
+            .position(|stream| read.start <= stream.next + Self::SLACK && read.end + Self::SLACK >= stream.next);
         let mut stream = match known {
             Some(index) => self.streams.remove(index),
             None => Stream { next: read.start, read: 0, ahead: 0 },

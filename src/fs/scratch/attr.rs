@@ -46,6 +46,11 @@ pub struct ScratchAttr {
 }
 
 impl ScratchAttr {
+    /// Of a file that is open, whether or not it still has a name.
+    pub fn of_file(file: &std::fs::File) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::fstat(file)?).ok_or(Errno::PERM)?)
+    }
+
     pub(super) fn of(stat: &Stat) -> Option<Self> {
         Some(Self {
             kind: ScratchKind::of(FileType::from_raw_mode(stat.st_mode))?,

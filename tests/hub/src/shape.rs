@@ -122,9 +122,10 @@ impl ShapedBody {
 
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         if self.waiting.is_empty() {
-            match self.body.next().await? {
-                Ok(chunk) => self.waiting = chunk,
-                Err(error) => return Some(Err(io::Error::other(error))),
+            match self.body.next().await {
+                Some(Ok(chunk)) => self.waiting = chunk,
+                Some(Err(error)) => return Some(Err(io::Error::other(error))),
+                None => return self.end().await,
             }
         }
         let fault = &self.shaping.fault;
@@ -132,9 +133,7 @@ impl ShapedBody {
             std::future::pending::<()>().await;
         }
         if fault.cut_after == Some(self.sent) {
-            self.shaping.flushes.next().await;
-            let cut = io::Error::other("cut by a fault");
-            return Some(Err(cut));
+            return Some(Err(self.cut().await));
         }
         let step = self.longest_step().min(self.waiting.len() as u64);
         let chunk = self.waiting.split_to(step as usize);
@@ -143,6 +142,21 @@ impl ShapedBody {
         self.sent += step;
         self.shaping.entry.sent(chunk.len());
         Some(Ok(chunk))
+    }
+
+    /// More was promised than there is: then the connection has to close, as it would if the server had died.
+    async fn end(&mut self) -> Option<io::Result<Bytes>> {
+        let promised = self.shaping.fault.content_length?;
+        if promised <= self.sent {
+            return None;
+        }
+        Some(Err(self.cut().await))
+    }
+
+    /// Closes the connection once all that was sent is out.
+    async fn cut(&mut self) -> io::Error {
+        self.shaping.flushes.next().await;
+        io::Error::other("cut by a fault")
     }
 
     /// At most up to the next place where something happens.
