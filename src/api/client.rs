@@ -31,7 +31,9 @@ pub enum ClientError {
     /// It has no such mount.
     #[error("{0}")]
     NotFound(String),
-    #[error("{socket}: the daemon speaks another version of the protocol ({cause}); unmount what it serves and mount again with this version")]
+    #[error(
+        "{socket}: the daemon speaks another version of the protocol ({cause}); unmount what it serves and mount again with this version"
+    )]
     OtherVersion { socket: PathBuf, cause: String },
     #[error("{socket}: the daemon did not answer in time: {cause}")]
     Late { socket: PathBuf, cause: String },
@@ -64,7 +66,8 @@ impl Client {
         // The name is not looked up; HTTP wants one.
         let channel = Endpoint::from_static("http://localhost").connect_timeout(CONNECT);
         let channel = channel.connect_with_connector(connector).await;
-        let away = |cause: tonic::transport::Error| ClientError::Away { socket: socket.to_owned(), cause: cause.to_string() };
+        let away =
+            |cause: tonic::transport::Error| ClientError::Away { socket: socket.to_owned(), cause: cause.to_string() };
         Ok(Self { socket: socket.to_owned(), inner: ControlClient::new(channel.map_err(away)?) })
     }
 

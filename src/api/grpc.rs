@@ -14,9 +14,7 @@ use crate::types::{Identity, Token};
 
 use super::code::refuse;
 use super::proto::control_server::{Control, ControlServer};
-use super::proto::{
-    MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest,
-};
+use super::proto::{MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest};
 use super::status;
 
 /// Answers on `listener` until `stop` resolves and the calls under way are answered.

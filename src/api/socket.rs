@@ -16,7 +16,9 @@ const NAME: &str = "control.sock";
 pub enum SocketError {
     #[error("{path}: cannot {action}: {cause}")]
     Io { action: &'static str, path: PathBuf, cause: io::Error },
-    #[error("{path}: it is not a directory of uid {uid} that is closed to others; remove it or set runtime_directory to another place")]
+    #[error(
+        "{path}: it is not a directory of uid {uid} that is closed to others; remove it or set runtime_directory to another place"
+    )]
     NotOurs { path: PathBuf, uid: u32 },
     #[error("{path}: a socket's path may have {MAX_PATH} bytes at most; set runtime_directory to a shorter one")]
     Long { path: PathBuf },
@@ -112,13 +114,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runtime = folder.path().join("run");
         let path = runtime.join("abc").join(NAME);
-        drop(bind(&runtime, &path).map(|(_, file)| std::mem::forget(file)).unwrap());
+        // As a killed daemon leaves it.
+        let (_, stale) = bind(&runtime, &path).unwrap();
+        std::mem::forget(stale);
         let (_listener, file) = bind(&runtime, &path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         for directory in [&runtime, &runtime.join("abc")] {
             assert_eq!(fs::metadata(directory).unwrap().mode() & 0o777, 0o700);
         }
-        assert_eq!(all(&runtime), [path.clone()]);
+        assert_eq!(all(&runtime), std::slice::from_ref(&path));
         drop(file);
         assert_eq!(all(&runtime), [] as [PathBuf; 0]);
     }

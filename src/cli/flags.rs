@@ -135,7 +135,6 @@ mod tests {
     use clap::Parser;
 
     use super::super::{Cli, Command};
-    use super::*;
 
     /// Key and word of everything that `line` sets.
     fn parse(line: &str) -> Result<Vec<(&'static str, String)>, String> {

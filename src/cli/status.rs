@@ -153,16 +153,15 @@ fn models(repos: &[RepoStatus], terminal: bool) -> Table {
             Cell::new(&repo.repo),
             Cell::new(revision),
             Cell::new(commit),
-            right(repo.files.to_string()),
-            right(size(repo.bytes)),
-            right(percent(repo.cached_bytes, repo.bytes)),
+            Cell::new(repo.files),
+            Cell::new(size(repo.bytes)),
+            Cell::new(percent(repo.cached_bytes, repo.bytes)),
         ]);
     }
+    for figures in table.column_iter_mut().skip(3) {
+        figures.set_cell_alignment(CellAlignment::Right);
+    }
     table
-}
-
-fn right(text: String) -> Cell {
-    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 fn table(header: &[&str], terminal: bool) -> Table {
@@ -241,7 +240,10 @@ mod tests {
             uptime_seconds: 3725,
             cache_directory: "/var/cache/weightfs".to_owned(),
             cached_bytes: 3 << 30,
-            mounts: vec![mount.clone(), MountStatus { directory: "/b".to_owned(), offline: false, authenticated: false, ..mount }],
+            mounts: vec![
+                mount.clone(),
+                MountStatus { directory: "/b".to_owned(), offline: false, authenticated: false, ..mount },
+            ],
             repos: vec![repo("acme/tiny", "main", 1 << 20, 1 << 20), repo("datasets/acme/big", "", 12_345_678_901, 5)],
             counters: [("read_bytes".to_owned(), 9), ("fetched_bytes".to_owned(), 4)].into(),
         }

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const EXAMPLES: &str = "\
 Examples:
   weightfs umount ~/hf         Unmount; if it is in use, say by whom
-  weightfs umount --lazy ~/hf  Take it out of its directory; programs that have files open may finish";
+  weightfs umount --lazy ~/hf  Take it away at once; whoever has files open may finish";
 
 /// Unmount a directory
 ///
@@ -67,7 +67,10 @@ impl UmountCommand {
         let request = UnmountRequest { directory: directory.display().to_string(), lazy: self.lazy };
         match daemon.client.unmount(request).await {
             Ok(reply) if reply.detached => {
-                eprintln!("{}: out of its directory; its daemon serves the files that are still open", directory.display());
+                eprintln!(
+                    "{}: out of its directory; its daemon serves the files that are still open",
+                    directory.display()
+                );
             }
             Ok(reply) if reply.daemon_ends => wait_for_end(&daemon).await?,
             Ok(_) => {}

@@ -50,7 +50,7 @@ impl File<'_> {
     fn take_map(&mut self, group: &str, entries: Vec<(String, Spanned<Tree>)>) -> Result<(), ConfigError> {
         for (name, Spanned { value, referenced, .. }) in entries {
             let key = format!("{group}{name}");
-            let place = Source::File { path: self.path.to_owned(), line: referenced.line() as u64 };
+            let place = Source::File { path: self.path.to_owned(), line: referenced.line() };
             // One way to write a key, so that no key is given twice.
             let known = setting(&key).filter(|_| !name.contains('.'));
             match (known, value) {

@@ -26,9 +26,12 @@ impl Config {
             }
         }
         let hidden = self.hidden_variables(directory);
-        find_token(self.settings.hub_token_file.as_deref(), |name| {
-            if hidden.contains(&name) { None } else { variable(name) }
-        })
+        find_token(
+            self.settings.hub_token_file.as_deref(),
+            |name| {
+                if hidden.contains(&name) { None } else { variable(name) }
+            },
+        )
     }
 
     /// HF_HOME, if it leads into a mount of ours or the one that is to come: a daemon that read its token there would

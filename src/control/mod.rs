@@ -9,4 +9,4 @@ mod parts;
 
 pub use error::ControlError;
 pub use node::{MountOrder, MountState, Node, NodeStatus, Unmounted};
-pub use parts::{Mounted, Plane};
+pub use parts::{Mounted, Parts, Plane};

@@ -26,7 +26,9 @@ pub enum DirectoryError {
     InsideOurMount { what: &'static str, key: &'static str, path: PathBuf, mount: PathBuf },
     #[error("{path}: cannot use this as the cache directory: {cause}; set cache.directory to another")]
     Cache { path: PathBuf, cause: io::Error },
-    #[error("{path}: the database lies on a network file system, where SQLite's locks do not hold; set database.path to a local disk")]
+    #[error(
+        "{path}: the database lies on a network file system, where SQLite's locks do not hold; set database.path to a local disk"
+    )]
     NetworkDatabase { path: PathBuf },
     #[error("{path}: cannot tell which file system the database is on: {cause}")]
     Database { path: PathBuf, cause: io::Error },
@@ -58,9 +60,7 @@ impl Directories {
 
 fn outside(path: &Path, what: &'static str, key: &'static str) -> Result<(), DirectoryError> {
     match containing_mount(path) {
-        Some(mount) => {
-            Err(DirectoryError::InsideOurMount { what, key, path: path.to_owned(), mount: mount.directory })
-        }
+        Some(mount) => Err(DirectoryError::InsideOurMount { what, key, path: path.to_owned(), mount: mount.directory }),
         None => Ok(()),
     }
 }

@@ -142,8 +142,7 @@ impl Running {
         let hub = HubOrigin::new(HubSettings { give_up, ..HubSettings::default() }, metrics.clone());
         let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
         let cache_settings = CacheSettings { give_up };
-        let cache =
-            BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
+        let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
         let parts = Parts { cache_directory: directories.cache.clone(), db, cache: cache.clone(), tree, metrics };

@@ -56,7 +56,8 @@ impl Starter {
     pub fn from_environment(surroundings: &Surroundings) -> Result<Self, StarterError> {
         let Some(text) = surroundings.variable(READY_VARIABLE) else { return Ok(Starter::Nobody) };
         // A daemon that did not know that it is one would start another, and that one the next.
-        let number = text.parse().ok().filter(|number| is_pipe(*number)).ok_or_else(|| StarterError(text.to_owned()))?;
+        let number =
+            text.parse().ok().filter(|number| is_pipe(*number)).ok_or_else(|| StarterError(text.to_owned()))?;
         // SAFETY: the starter left this pipe open for us alone and named it in a variable that is only for this; nothing
         // else in the process knows the number.
         let pipe = unsafe { OwnedFd::from_raw_fd(number) };

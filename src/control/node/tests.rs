@@ -73,11 +73,7 @@ fn node() -> (Arc<Node>, Arc<TestPlane>) {
 }
 
 fn order(directory: &str) -> MountOrder {
-    MountOrder {
-        directory: directory.into(),
-        identity: Identity::new("http://hub", None, false),
-        allow_other: false,
-    }
+    MountOrder { directory: directory.into(), identity: Identity::new("http://hub", None, false), allow_other: false }
 }
 
 fn directories(node: &Node) -> Vec<String> {
