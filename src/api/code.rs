@@ -9,7 +9,7 @@ pub fn refuse(error: ControlError) -> Status {
         ControlError::Ending => Code::Unavailable,
         ControlError::AlreadyMounted { .. } => Code::AlreadyExists,
         ControlError::NotMounted { .. } => Code::NotFound,
-        ControlError::BadRequest(_) => Code::InvalidArgument,
+        ControlError::BadRequest(_) | ControlError::OverOwnPath { .. } => Code::InvalidArgument,
         ControlError::Mount(_) | ControlError::Unmount(_) => Code::FailedPrecondition,
         ControlError::Deadline { .. } => Code::DeadlineExceeded,
         ControlError::Database(_) | ControlError::Broken => Code::Internal,

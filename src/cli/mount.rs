@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::Args;
 
 use crate::api::client::{Client, ClientError};
@@ -79,6 +79,7 @@ impl MountCommand {
 
 fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
     let settings = &config.settings;
+    ensure!(directory.to_str().is_some(), "{}: the name of a mount must be valid UTF-8", directory.display());
     for name in config.hidden_variables(directory) {
         tracing::warn!("{name} leads into a weightfs mount; the daemon looks for a login elsewhere");
     }

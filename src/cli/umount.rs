@@ -45,6 +45,8 @@ impl UmountCommand {
     pub fn run(&self, config: &Config) -> anyhow::Result<()> {
         daemon::logging::init(config)?;
         let directory = mount::resolve(&self.directory);
+        // Called from inside the mount this command would be in its own way.
+        std::env::set_current_dir("/")?;
         super::block_on(self.unmount(&directory, config))
     }
 

@@ -16,6 +16,11 @@ pub enum ControlError {
     AlreadyMounted { directory: PathBuf },
     #[error("{directory}: this daemon has no mount there; it has: {mounts}")]
     NotMounted { directory: PathBuf, mounts: String },
+    #[error(
+        "{directory}: a mount there would hide {path}, which the daemon itself works with; mount elsewhere, or set \
+         cache.directory, database.path or runtime_directory to another place"
+    )]
+    OverOwnPath { directory: PathBuf, path: PathBuf },
     #[error("{0}")]
     BadRequest(String),
     #[error("{0}")]

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::db::RepoRow;
+use crate::fs::mount;
 use crate::types::Identity;
 
 use super::error::ControlError;
@@ -78,6 +79,8 @@ struct Register {
 pub struct Node {
     plane: Arc<dyn Plane>,
     cache_directory: PathBuf,
+    /// What the daemon itself works with: a mount over it would make the daemon wait for itself.
+    own_paths: Vec<PathBuf>,
     started: Instant,
     register: Mutex<Register>,
     /// Ticks when the register changed.
@@ -85,10 +88,13 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(plane: Arc<dyn Plane>, cache_directory: PathBuf) -> Arc<Self> {
+    /// `own_paths` are without links, as is the cache directory, which need not be among them.
+    pub fn new(plane: Arc<dyn Plane>, cache_directory: PathBuf, mut own_paths: Vec<PathBuf>) -> Arc<Self> {
+        own_paths.push(cache_directory.clone());
         Arc::new(Self {
             plane,
             cache_directory,
+            own_paths,
             started: Instant::now(),
             register: Mutex::default(),
             changes: watch::Sender::new(()),
@@ -96,10 +102,14 @@ impl Node {
     }
 
     /// Returns once the mount can be read. A caller that goes away does not stop it halfway.
-    pub async fn mount(self: &Arc<Self>, order: MountOrder) -> Result<(), ControlError> {
+    pub async fn mount(self: &Arc<Self>, mut order: MountOrder) -> Result<(), ControlError> {
         if !order.directory.is_absolute() {
             let text = format!("`{}` is not an absolute path", order.directory.display());
             return Err(ControlError::BadRequest(text));
+        }
+        order.directory = mount::resolve(&order.directory);
+        if let Some(path) = self.own_paths.iter().find(|path| path.starts_with(&order.directory)) {
+            return Err(ControlError::OverOwnPath { directory: order.directory, path: path.clone() });
         }
         let node = self.clone();
         tokio::spawn(async move { node.mount_to_the_end(order).await }).await.unwrap_or(Err(ControlError::Broken))
@@ -154,6 +164,7 @@ impl Node {
     /// the directory.
     pub async fn unmount(self: &Arc<Self>, directory: PathBuf, lazy: bool) -> Result<Unmounted, ControlError> {
         let node = self.clone();
+        let directory = mount::resolve(&directory);
         let work = async move { node.unmount_to_the_end(&directory, lazy).await };
         tokio::spawn(work).await.unwrap_or(Err(ControlError::Broken))
     }

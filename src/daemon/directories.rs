@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::api::socket;
 use crate::config::Config;
-use crate::fs::mount::{containing_mount, is_network_fs};
+use crate::fs::mount::{containing_mount, is_network_fs, resolve};
 
 #[derive(Debug, Clone)]
 pub struct Directories {
@@ -43,6 +43,9 @@ impl Directories {
         outside(cache, "cache directory", "cache.directory")?;
         outside(&database, "database", "database.path")?;
         outside(&settings.runtime_directory, "runtime directory", "runtime_directory")?;
+        if let Some(path) = &settings.logging_file {
+            outside(path, "log", "logging.file")?;
+        }
 
         let unusable = |cause| DirectoryError::Cache { path: cache.to_owned(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(unusable)?;
@@ -55,6 +58,11 @@ impl Directories {
         let socket = socket::path(&settings.runtime_directory, &default_cache, &cache);
         let log = cache.join("weightfs.log");
         Ok(Self { cache, database, runtime: settings.runtime_directory.clone(), socket, log })
+    }
+
+    /// What the daemon works with, without links.
+    pub fn own_paths(&self) -> Vec<PathBuf> {
+        [&self.cache, &self.database, &self.socket].map(|path| resolve(path)).into()
     }
 }
 

@@ -108,17 +108,23 @@ async fn serve(node: &Arc<Node>, first: MountOrder, starter: &mut Starter) -> an
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
         }
     }
 }
@@ -146,7 +152,7 @@ impl Running {
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
         let parts = Parts { cache_directory: directories.cache.clone(), db, cache: cache.clone(), tree, metrics };
-        let node = Node::new(Arc::new(parts), directories.cache.clone());
+        let node = Node::new(Arc::new(parts), directories.cache.clone(), directories.own_paths());
 
         let (listener, socket) = socket::bind(&directories.runtime, &directories.socket)?;
         lock.describe(&directories.socket)?;

@@ -69,7 +69,7 @@ impl Mounted for TestMount {
 
 fn node() -> (Arc<Node>, Arc<TestPlane>) {
     let plane = Arc::new(TestPlane::default());
-    (Node::new(plane.clone(), "/cache".into()), plane)
+    (Node::new(plane.clone(), "/var/cache/w".into(), vec!["/run/w/control.sock".into()]), plane)
 }
 
 fn order(directory: &str) -> MountOrder {
@@ -138,6 +138,16 @@ async fn an_unknown_directory_is_not_unmounted_and_the_known_ones_are_named() {
     let error = node.unmount("/x".into(), false).await.unwrap_err().to_string();
     assert_eq!(error, "/x: this daemon has no mount there; it has: /a, /b");
     assert!(matches!(node.mount(order("relative")).await, Err(ControlError::BadRequest(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mount_over_what_the_daemon_works_with_is_refused() {
+    let (node, plane) = node();
+    for directory in ["/var/cache/w", "/var/cache", "/run/w", "/"] {
+        let refused = node.mount(order(directory)).await;
+        assert!(matches!(refused, Err(ControlError::OverOwnPath { .. })), "{directory}");
+    }
+    assert_eq!(*plane.asked.lock(), 0);
 }
 
 #[tokio::test(start_paused = true)]
