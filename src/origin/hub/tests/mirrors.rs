@@ -106,3 +106,24 @@ async fn a_token_that_fits_no_header_is_an_error_that_does_not_show_it() {
     assert!(!error.to_string().contains("cret"), "{error}");
     assert!(server.asked().is_empty());
 }
+
+#[tokio::test]
+async fn a_storage_that_redirects_back_to_the_hub_does_not_get_it_a_token() {
+    let home = Arc::new(parking_lot::Mutex::new(String::new()));
+    let back = home.clone();
+    let storage =
+        Canned::start(move |_| format!("302 Found\r\nLocation: {}/back\r\n\r\n", back.lock()).into_bytes()).await;
+    let location = format!("302 Found\r\nLocation: {}/signed?s=1\r\n\r\n", storage.endpoint).into_bytes();
+    let server = Canned::start(move |head| match head.starts_with("GET /back ") {
+        true => b"206 Partial Content\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\n\r\n234".to_vec(),
+        false => location.clone(),
+    });
+    let server = server.await;
+    home.lock().push_str(&server.endpoint);
+    let (origin, _) = origin();
+    let alice = Identity::new(&server.endpoint, Some(Token::new(ALICE)), false);
+    assert_eq!(read(&origin, &alice, &lfs_file(10), ByteRange::new(2, 5)).await.unwrap(), b"234");
+    let with_token: Vec<_> = server.asked().iter().map(|head| head.contains("hf_alice")).collect();
+    assert_eq!(with_token, [true, false], "the resolve, and what the storage sent us to");
+    assert!(storage.asked().iter().all(|head| !head.contains("hf_alice")));
+}
