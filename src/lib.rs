@@ -2,12 +2,16 @@
 //!
 //! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+pub mod fs;
+
 pub mod tree;
 
 pub mod cache;
+
 pub mod db;
 pub mod origin;
 
 pub mod metrics;
+pub mod prefetch;
 
 pub mod types;

@@ -28,6 +28,7 @@ require_packages "$what"
 require_rust
 [ "$what" = build ] && exit 0
 
+require_python
 require_venv main
 require_model
 require_rust_client embed

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::Tree;
 use crate::db::{Database, DbError, NodeRow, ViewId};
 
 /// What the kernel calls a node id and programs an inode number.
@@ -33,11 +34,19 @@ pub struct Nodes {
     by_node: moka::sync::Cache<Node, Arc<str>>,
 }
 
+impl Tree {
+    /// The nodes of what is mounted at `directory`. `fresh`: the kernel of this mount knows none of them yet.
+    pub async fn nodes(&self, directory: &str, fresh: bool) -> Result<Nodes, DbError> {
+        let view = self.db.view(directory, fresh).await?;
+        Ok(Nodes::new(self.db.clone(), view))
+    }
+}
+
 impl Nodes {
     /// Names kept in memory; the others are looked up in the database again.
     const REMEMBERED: u64 = 100_000;
 
-    pub fn new(db: Arc<Database>, view: ViewId) -> Self {
+    fn new(db: Arc<Database>, view: ViewId) -> Self {
         Self {
             db,
             view,

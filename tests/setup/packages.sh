@@ -9,17 +9,14 @@ missing_packages() {
     command -v c++ >/dev/null || echo g++
     command -v setpriv >/dev/null || echo util-linux
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
-    [ "$1" = build ] || missing_python_packages
+    if [ "$1" != build ]; then missing_python_packages; fi
 }
 
 missing_python_packages() {
-    if ! command -v "${PYTHON:-python3}" >/dev/null; then
-        echo python3
-        echo python3-venv
-    elif ! "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null; then
-        # Debian keeps these two modules in a package of their own.
-        echo python3-venv
-    fi
+    find_python >/dev/null && return
+    # Debian keeps what makes environments in a package of its own.
+    echo python3
+    echo python3-venv
 }
 
 require_packages() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha1::{Digest, Sha1};
 
 use crate::content::Content;
-use crate::files::Files;
+use crate::files::{Files, Source};
 use crate::git;
 use crate::hash_cache::{HashCache, HashKind};
 use crate::lfs::LfsRule;
@@ -52,9 +52,9 @@ impl Commit {
     /// Hashes every file. The id depends on the repository and the content alone.
     pub fn build(repo: &RepoId, files: Files, rule: &LfsRule, hashes: &HashCache) -> Result<Self, CommitError> {
         let mut entries = BTreeMap::new();
-        for (path, content) in files.0 {
+        for (path, source) in files.0 {
             check_path(&path)?;
-            let built = FileEntry::build(&path, content, rule, hashes);
+            let built = FileEntry::build(&path, source, rule, hashes);
             let entry = match built {
                 Ok(entry) => entry,
                 Err(source) => return Err(CommitError::Content { path, source }),
@@ -72,8 +72,9 @@ impl Commit {
 }
 
 impl FileEntry {
-    fn build(path: &str, content: Content, rule: &LfsRule, hashes: &HashCache) -> io::Result<Self> {
-        let size = content.size()?;
+    fn build(path: &str, source: Source, rule: &LfsRule, hashes: &HashCache) -> io::Result<Self> {
+        let content = source.open()?;
+        let size = content.size();
         if !rule.applies(path, size) {
             let oid = hashes.hash(&content, HashKind::GitSha1)?;
             return Ok(FileEntry { oid, size, lfs: None, content });

@@ -15,13 +15,14 @@ use parking_lot::RwLock;
 
 use crate::download::text;
 use crate::faults::{Fault, FaultRules, Struck, Target};
+use crate::link::Link;
 use crate::log::{Arrival, Entry, Host, Log};
 use crate::options::Options;
 use crate::query::Query;
 use crate::range::Asked;
 use crate::refusal::Refusal;
 use crate::route::{Route, Surface};
-use crate::shape;
+use crate::shape::{self, Shaping};
 use crate::sign::Signer;
 use crate::store::Store;
 use crate::wire::Flushes;
@@ -37,6 +38,7 @@ pub struct World {
     pub faults: FaultRules,
     pub options: RwLock<Options>,
     pub signer: Signer,
+    pub link: Arc<Link>,
     /// As redirects and page links name them.
     pub endpoints: Endpoints,
     /// Folders that are read again on demand.
@@ -94,7 +96,10 @@ pub async fn exchange(
         Some(refusal) => refusal,
         None => answer(&world, host, request, &fault, Arc::clone(&entry)).await,
     };
-    Ok(shape::shape(response, &method, fault, entry, flushes))
+    let link_bandwidth = world.options.read().link_bandwidth;
+    let link = Arc::clone(&world.link);
+    let shaping = Shaping { fault, entry, flushes, link, link_bandwidth };
+    Ok(shaping.apply(response, &method))
 }
 
 fn target(host: Host, path: &str) -> Target {
@@ -132,10 +137,13 @@ async fn answer(world: &World, host: Host, request: Request, fault: &Fault, entr
 async fn hub(world: &World, asking: &Asking) -> Response {
     let caller = world.store.caller(authorization(asking.headers()));
     let outcome = match Route::parse(asking.parts.uri.path()) {
-        Route::Repo(route) if route.surface != Surface::Api => resolve::answer(world, route, caller, asking).await,
-        route => api::answer(world, route, caller, asking),
+        Route::Repo(route) if route.surface != Surface::Api => {
+            let outcome = resolve::answer(world, route, caller, asking).await;
+            outcome.map_err(Refusal::into_text)
+        }
+        route => api::answer(world, route, caller, asking).map_err(Refusal::into_response),
     };
-    outcome.unwrap_or_else(IntoResponse::into_response)
+    outcome.unwrap_or_else(|refusal| refusal)
 }
 
 /// Faults that act on what the client is taken to have asked for.

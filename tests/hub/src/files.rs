@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::content::Content;
+use crate::content::{Content, DiskFile};
 
 /// Entries of a folder that are not content of the repository.
 const NOT_CONTENT: [&str; 2] = [".hub", ".git"];
@@ -16,7 +16,22 @@ const NOT_CONTENT: [&str; 2] = [".hub", ".git"];
 /// `Files::new().text("config.json", "{}").disk("model.safetensors", "/data/m.safetensors")`, or from an array of
 /// pairs: `Files::from([("config.json", "{}")])`.
 #[derive(Clone, Debug, Default)]
-pub struct Files(pub(crate) BTreeMap<String, Content>);
+pub struct Files(pub(crate) BTreeMap<String, Source>);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Memory(Bytes),
+    Disk(PathBuf),
+}
+
+impl Source {
+    pub(crate) fn open(self) -> io::Result<Content> {
+        match self {
+            Source::Memory(bytes) => Ok(Content::Memory(bytes)),
+            Source::Disk(path) => Ok(Content::Disk(DiskFile::look_at(path)?)),
+        }
+    }
+}
 
 impl Files {
     pub fn new() -> Self {
@@ -28,13 +43,13 @@ impl Files {
     }
 
     pub fn bytes(mut self, path: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
-        self.0.insert(path.into(), Content::Memory(bytes.into()));
+        self.0.insert(path.into(), Source::Memory(bytes.into()));
         self
     }
 
     /// A file of the local disk, streamed from there whenever it is asked for.
     pub fn disk(mut self, path: impl Into<String>, file: impl Into<PathBuf>) -> Self {
-        self.0.insert(path.into(), Content::Disk(file.into()));
+        self.0.insert(path.into(), Source::Disk(file.into()));
         self
     }
 
@@ -56,7 +71,7 @@ impl Files {
             if std::fs::metadata(entry.path())?.is_dir() {
                 self.add_folder(&entry.path(), &format!("{path}/"))?;
             } else {
-                self.0.insert(path, Content::Disk(entry.path()));
+                self.0.insert(path, Source::Disk(entry.path()));
             }
         }
         Ok(())

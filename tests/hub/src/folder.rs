@@ -40,6 +40,7 @@ struct RepoFile {
 
 /// Reads every folder below `root` again; commits that are there already cost no hashing.
 pub fn load(root: &Path, store: &Store) -> io::Result<()> {
+    std::fs::read_dir(root).map_err(|error| at(root, error))?;
     let tokens: BTreeMap<String, String> = read_json(&root.join(META).join("tokens.json"))?;
     for (name, secret) in &tokens {
         store.add_token(name, secret);
@@ -61,9 +62,10 @@ pub fn load(root: &Path, store: &Store) -> io::Result<()> {
 /// One folder as one repository, with what its `.hub` says.
 pub fn load_repo(id: &RepoId, folder: &Path, store: &Store) -> io::Result<()> {
     let meta = folder.join(META);
-    let described: RepoFile = read_json(&meta.join("repo.json"))?;
+    let description = meta.join("repo.json");
+    let described: RepoFile = read_json(&description)?;
     let settings: RepoSettings =
-        serde_json::from_value(described.settings.into()).map_err(|error| at(&meta, error.into()))?;
+        serde_json::from_value(described.settings.into()).map_err(|error| at(&description, error.into()))?;
     store.put_repo(id, settings);
     load_revision(id, "main", folder, store)?;
     for (encoded, folder) in folders(&meta.join("revisions"))? {

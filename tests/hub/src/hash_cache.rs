@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::content::Content;
+use crate::content::{Content, DiskFile};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashKind {
@@ -15,26 +13,17 @@ pub enum HashKind {
     Sha256,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    path: PathBuf,
-    size: u64,
-    modified: SystemTime,
-    kind: HashKind,
-}
-
 #[derive(Default)]
 pub struct HashCache {
-    known: Mutex<HashMap<Key, String>>,
+    known: Mutex<HashMap<(DiskFile, HashKind), String>>,
 }
 
 impl HashCache {
     pub fn hash(&self, content: &Content, kind: HashKind) -> io::Result<String> {
-        let Content::Disk(path) = content else {
+        let Content::Disk(file) = content else {
             return compute(content, kind);
         };
-        let metadata = std::fs::metadata(path)?;
-        let key = Key { path: path.clone(), size: metadata.len(), modified: metadata.modified()?, kind };
+        let key = (file.clone(), kind);
         if let Some(hash) = self.known.lock().get(&key) {
             return Ok(hash.clone());
         }

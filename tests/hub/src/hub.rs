@@ -97,6 +97,7 @@ impl HubBuilder {
             faults: FaultRules::default(),
             options: RwLock::new(self.options),
             signer: Signer::default(),
+            link: Arc::default(),
             endpoints: Endpoints { hub: named(self.url, hub_address), cdn: named(self.cdn_url, cdn_address) },
             root: self.root,
         };

@@ -30,6 +30,7 @@ mod git;
 mod hash_cache;
 mod hub;
 mod lfs;
+mod link;
 mod log;
 mod options;
 mod query;

@@ -2,6 +2,7 @@
 //!
 //! A record never holds a token, only the name under which it is registered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,9 +85,12 @@ impl Entry {
     }
 }
 
+/// Of more requests than this the oldest are forgotten.
+const LONGEST_LOG: usize = 1_000_000;
+
 #[derive(Default)]
 pub struct Log {
-    entries: Mutex<Vec<Arc<Entry>>>,
+    entries: Mutex<VecDeque<Arc<Entry>>>,
     next: AtomicU64,
 }
 
@@ -125,7 +129,10 @@ impl Log {
             faults: Vec::new(),
         };
         let entry = Arc::new(Entry { record: Mutex::new(record), bytes: AtomicU64::new(0) });
-        entries.push(Arc::clone(&entry));
+        if entries.len() == LONGEST_LOG {
+            entries.pop_front();
+        }
+        entries.push_back(Arc::clone(&entry));
         entry
     }
 

@@ -11,12 +11,20 @@ pub struct Options {
     pub expanded_page_size: usize,
     /// How long a signed CDN URL is good for. The URL states whole seconds, rounded up.
     pub url_lifetime_seconds: f64,
+    /// Bytes per second of all bodies together, as over one line; null is without limit.
+    pub link_bandwidth: Option<u64>,
     /// Send those who resolve a git file on to `/api/resolve-cache/...` with a relative 307, as the Hub may do.
     pub resolve_cache: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { page_size: 1000, expanded_page_size: 50, url_lifetime_seconds: 3600.0, resolve_cache: false }
+        Options {
+            page_size: 1000,
+            expanded_page_size: 50,
+            url_lifetime_seconds: 3600.0,
+            link_bandwidth: None,
+            resolve_cache: false,
+        }
     }
 }

@@ -89,22 +89,35 @@ fn gated_message(repo: &RepoId, caller: &Caller) -> String {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let message = self.message();
-        let body = Json(json!({ "error": message }));
+impl Refusal {
+    /// As the pages outside the API say it.
+    pub fn into_text(self) -> Response {
+        let body = self.message();
+        self.with_body(body)
+    }
+
+    fn with_body(self, body: impl IntoResponse) -> Response {
         let mut response = (self.status(), body).into_response();
         let headers = response.headers_mut();
         if let Some(code) = self.code() {
             headers.insert(X_ERROR_CODE, HeaderValue::from_static(code));
         }
-        set(headers, X_ERROR_MESSAGE, &message);
         match &self {
             Refusal::Moved(to) => set(headers, header::LOCATION, to),
-            Refusal::NoEntry { commit } => set(headers, X_REPO_COMMIT, commit),
-            _ => {}
+            refusal => set(headers, X_ERROR_MESSAGE, &refusal.message()),
+        }
+        if let Refusal::NoEntry { commit } = &self {
+            set(headers, X_REPO_COMMIT, commit);
         }
         response
+    }
+}
+
+impl IntoResponse for Refusal {
+    /// As the API says it.
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error": self.message() }));
+        self.with_body(body)
     }
 }
 

@@ -127,7 +127,7 @@ impl Store {
             Some(repo) => repo.settings.lfs.clone(),
             None => RepoSettings::default().lfs,
         };
-        let commit = Commit::build(id, files, &rule, &self.hashes)?;
+        let mut commit = Commit::build(id, files, &rule, &self.hashes)?;
         let mut inner = self.inner.write();
         for file in commit.files.values() {
             if let Some(lfs) = &file.lfs {
@@ -137,6 +137,10 @@ impl Store {
         }
         let commit_id = commit.id.clone();
         let repo = Arc::make_mut(inner.repos.entry(id.clone()).or_default());
+        if let Some(same) = repo.commits.get(&commit_id) {
+            commit.time = same.time;
+            commit.raw = same.raw.clone();
+        }
         repo.commits.insert(commit_id.clone(), Arc::new(commit));
         Ok(commit_id)
     }

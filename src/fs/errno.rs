@@ -1,0 +1,61 @@
+//! The only map from errors to error numbers.
+//!
+//! A failure of the daemon or of an origin is never ENOENT, and a refusal to write is never EROFS: on that one the
+//! Hub's own clients give up.
+
+use rustix::io::Errno;
+
+use super::FsError;
+use super::scratch::ScratchError;
+use crate::cache::CacheError;
+use crate::origin::{OriginError, OriginErrorKind};
+use crate::tree::TreeError;
+
+pub(super) fn errno(error: &FsError) -> i32 {
+    match error {
+        FsError::Absent | FsError::Tree(TreeError::Absent) => Errno::NOENT,
+        FsError::ReadOnly => Errno::ACCESS,
+        FsError::Exists => Errno::EXIST,
+        FsError::NotADirectory => Errno::NOTDIR,
+        FsError::IsADirectory => Errno::ISDIR,
+        FsError::NotALink => Errno::INVAL,
+        FsError::OtherLayer => Errno::XDEV,
+        FsError::Name => Errno::ILSEQ,
+        FsError::Stale => Errno::STALE,
+        FsError::Tree(TreeError::Origin(error)) | FsError::Cache(CacheError::Origin(error)) => origin(error),
+        FsError::Tree(TreeError::Database(_)) => Errno::IO,
+        FsError::Cache(CacheError::Disk { source, .. }) => return source.raw_os_error().unwrap_or(EIO),
+        FsError::Cache(CacheError::Database(_) | CacheError::Quarantined(_) | CacheError::Stopping) => Errno::IO,
+        FsError::Scratch(ScratchError { source, .. }) | FsError::OpenScratch { source, .. } => {
+            return source.raw_os_error().unwrap_or(EIO);
+        }
+    }
+    .raw_os_error()
+}
+
+const EIO: i32 = Errno::IO.raw_os_error();
+
+/// An origin that says "no such file" of one that it listed is at fault: that is EIO, not ENOENT.
+fn origin(error: &OriginError) -> Errno {
+    match error.kind {
+        OriginErrorKind::Denied => Errno::ACCESS,
+        _ => Errno::IO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_origin_is_never_reported_as_absence() {
+        use OriginErrorKind::*;
+        for kind in [NoRepo, NoRevision, NoFile, Offline, Transient, Nonsense, Permanent] {
+            let error = OriginError::new(kind, "http://hub/x", "cause");
+            assert_eq!(errno(&FsError::Cache(error.clone().into())), EIO, "{kind:?}");
+            assert_eq!(errno(&FsError::Tree(error.into())), EIO, "{kind:?}");
+        }
+        let denied = OriginError::new(Denied, "http://hub/x", "gated");
+        assert_eq!(errno(&FsError::Tree(denied.into())), Errno::ACCESS.raw_os_error());
+    }
+}

@@ -1,0 +1,503 @@
+//! Between the kernel's requests and [`ModelFs`]: types in, types out, no decisions.
+//!
+//! Each request is tried once on the FUSE thread. What must wait moves to the runtime together with its reply, so a
+//! stalled download never holds a FUSE thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
+    LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::attr::{Attr, Kind};
+use super::error::FsError;
+use super::list::Listed;
+use super::lookup::Lookup;
+use super::model_fs::ModelFs;
+use super::read::{OpenMode, TryRead};
+use super::scratch::{Change, NewTime, Owner, RenameMode};
+use crate::tree::Node;
+use crate::types::ByteRange;
+
+thread_local! {
+    /// Replies leave from memory that has been touched before: see docs/design/0004-mount-and-nodes.md.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) struct Adapter {
+    fs: Arc<ModelFs>,
+    runtime: Handle,
+    folders: Arc<Folders>,
+}
+
+/// Listings of open folders, so that a long one is the same from end to end. A lost one is made again.
+#[derive(Default)]
+struct Folders {
+    last: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Vec<Listed>>>>,
+}
+
+impl Adapter {
+    pub(super) fn new(fs: Arc<ModelFs>, runtime: Handle) -> Self {
+        Self { fs, runtime, folders: Arc::default() }
+    }
+
+    /// Runs `work` to its end: here if it need not wait, else on the runtime.
+    fn answer<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, FsError>> + Send + 'static,
+        reply: impl FnOnce(Result<T, Errno>) + Send + 'static,
+    ) {
+        let _runtime = self.runtime.enter();
+        let reply = move |outcome: Result<T, FsError>| reply(outcome.map_err(errno));
+        let mut work = Box::pin(work);
+        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => reply(outcome),
+            Poll::Pending => {
+                self.runtime.spawn(async move { reply(work.await) });
+            }
+        }
+    }
+
+    fn fs(&self) -> Arc<ModelFs> {
+        self.fs.clone()
+    }
+
+    fn reply_entry(reply: ReplyEntry, outcome: Result<Attr, Errno>) {
+        match outcome {
+            Ok(attr) => reply.entry(&attr.lasting.duration(), &file_attr(&attr), Generation(0)),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn reply_attr(reply: ReplyAttr, outcome: Result<Attr, Errno>) {
+        match outcome {
+            Ok(attr) => reply.attr(&attr.lasting.duration(), &file_attr(&attr)),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn reply_empty(reply: ReplyEmpty, outcome: Result<(), Errno>) {
+        match outcome {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+}
+
+fn errno(error: FsError) -> Errno {
+    Errno::from_i32(super::errno::errno(&error))
+}
+
+fn node(inode: INodeNo) -> Node {
+    Node(inode.0)
+}
+
+fn text(name: &OsStr) -> Result<String, FsError> {
+    name.to_str().map(str::to_owned).ok_or(FsError::Name)
+}
+
+fn owner(request: &Request) -> Owner {
+    Owner { uid: request.uid(), gid: request.gid() }
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Folder => FileType::Directory,
+        Kind::Link => FileType::Symlink,
+    }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.node.0),
+        size: attr.size,
+        // All of it, fetched or not: an archiver would take the rest for holes.
+        blocks: attr.size.div_ceil(512),
+        atime: attr.atime,
+        mtime: attr.mtime,
+        ctime: attr.ctime,
+        crtime: attr.ctime,
+        kind: file_type(attr.kind),
+        perm: attr.mode as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: crate::types::BLOCK_SIZE as u32,
+        flags: 0,
+    }
+}
+
+fn new_time(time: TimeOrNow) -> NewTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => NewTime::At(time),
+        TimeOrNow::Now => NewTime::Now,
+    }
+}
+
+/// Answers a read from what is here, or hands back what is missing.
+fn read_here(fs: &ModelFs, node: Node, range: ByteRange, reply: ReplyData) -> Option<(Missing, ReplyData)> {
+    BUFFER.with_borrow_mut(|buffer| match fs.try_read(node, range, buffer) {
+        Ok(TryRead::Ready(bytes)) => {
+            reply.data(bytes);
+            None
+        }
+        Ok(TryRead::Missing(open, range)) => Some(((open, range), reply)),
+        Err(error) => {
+            reply.error(errno(error));
+            None
+        }
+    })
+}
+
+type Missing = (Arc<super::handles::OpenFile>, ByteRange);
+
+/// Fetches and tries again. A second miss means that what just came is damaged already: the disk is failing.
+async fn read_from_afar(fs: Arc<ModelFs>, node: Node, range: ByteRange, missing: Missing, reply: ReplyData) {
+    const ROUNDS: usize = 3;
+    let (mut missing, mut reply) = (missing, reply);
+    for _ in 0..ROUNDS {
+        if let Err(error) = fs.fetch(&missing.0, missing.1).await {
+            return reply.error(errno(error));
+        }
+        match read_here(&fs, node, range, reply) {
+            None => return,
+            Some(again) => (missing, reply) = again,
+        }
+    }
+    tracing::error!(?node, "blocks that were just written cannot be read back: the cache's disk is failing");
+    reply.error(Errno::EIO);
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Each of them only makes things faster: a kernel without one is served all the same.
+        for wish in [
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+        ] {
+            if let Err(refused) = config.add_capabilities(wish) {
+                tracing::debug!(?refused, "the kernel lacks a capability");
+            }
+        }
+        // What is too much comes back as the most that is possible.
+        const READ_AHEAD: u32 = 1 << 20;
+        if let Err(most) = config.set_max_readahead(READ_AHEAD) {
+            let _ = config.set_max_readahead(most);
+        }
+        const BACKGROUND: u16 = 64;
+        let _ = config.set_max_background(BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (fs, name) = (self.fs(), text(name));
+        self.answer(async move { fs.lookup(node(parent), &name?).await }, |found| match found {
+            Ok(Lookup::Found(attr)) => Self::reply_entry(reply, Ok(attr)),
+            Ok(Lookup::Absent(lasting)) => {
+                // Node 0 with a lifetime is an absence that the kernel may believe.
+                let absent = file_attr(&super::attr::Attr::absent());
+                reply.entry(&lasting.duration(), &absent, Generation(0));
+            }
+            Err(error) => reply.error(error),
+        });
+    }
+
+    fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        let fs = self.fs();
+        self.answer(async move { fs.attr(node(inode)).await }, |attr| Self::reply_attr(reply, attr));
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<fuser::BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = Change { mode, uid, gid, size, atime: atime.map(new_time), mtime: mtime.map(new_time) };
+        let fs = self.fs();
+        self.answer(async move { fs.set_attr(node(inode), &change).await }, |attr| Self::reply_attr(reply, attr));
+    }
+
+    fn readlink(&self, _request: &Request, inode: INodeNo, reply: ReplyData) {
+        let fs = self.fs();
+        self.answer(async move { fs.link_target(node(inode)).await }, |target| match target {
+            Ok(target) => reply.data(&target),
+            Err(error) => reply.error(error),
+        });
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        const REGULAR: u32 = 0o100_000;
+        if mode & 0o170_000 != REGULAR {
+            return reply.error(Errno::EPERM);
+        }
+        let (fs, name, owner) = (self.fs(), text(name), owner(request));
+        let make = async move {
+            let attr = fs.create(node(parent), &name?, mode & 0o7777, owner, true).await?;
+            fs.release(attr.node);
+            Ok(attr)
+        };
+        self.answer(make, |attr| Self::reply_entry(reply, attr));
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let (fs, name, owner) = (self.fs(), text(name), owner(request));
+        let make = async move { fs.mkdir(node(parent), &name?, mode & 0o7777, owner).await };
+        self.answer(make, |attr| Self::reply_entry(reply, attr));
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (fs, name) = (self.fs(), text(name));
+        self.answer(async move { fs.unlink(node(parent), &name?).await }, |done| Self::reply_empty(reply, done));
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (fs, name) = (self.fs(), text(name));
+        self.answer(async move { fs.rmdir(node(parent), &name?).await }, |done| Self::reply_empty(reply, done));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let (fs, name, target, owner) = (self.fs(), text(name), text(target.as_os_str()), owner(request));
+        let make = async move { fs.symlink(node(parent), &name?, &target?, owner).await };
+        self.answer(make, |attr| Self::reply_entry(reply, attr));
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let mode = if flags.contains(RenameFlags::RENAME_EXCHANGE) {
+            RenameMode::Exchange
+        } else if flags.contains(RenameFlags::RENAME_NOREPLACE) {
+            RenameMode::NoReplace
+        } else {
+            RenameMode::Replace
+        };
+        let (fs, name, new_name) = (self.fs(), text(name), text(new_name));
+        let rename = async move { fs.rename((node(parent), &name?), (node(new_parent), &new_name?), mode).await };
+        self.answer(rename, |done| Self::reply_empty(reply, done));
+    }
+
+    fn link(&self, _request: &Request, inode: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (fs, name) = (self.fs(), text(name));
+        let link = async move { fs.link(node(inode), node(parent), &name?).await };
+        self.answer(link, |attr| Self::reply_entry(reply, attr));
+    }
+
+    fn open(&self, _request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        let fs = self.fs();
+        // The handle carries nothing: after a restart of the daemon there would be nobody who remembers it.
+        self.answer(async move { fs.open(node(inode), write).await }, |mode| match mode {
+            Ok(OpenMode::Immutable) => {
+                reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
+            }
+            Ok(OpenMode::Fresh) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Err(error) => reply.error(error),
+        });
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let _runtime = self.runtime.enter();
+        let (node, range) = (node(inode), ByteRange::at(offset, u64::from(size)));
+        if let Some((missing, reply)) = read_here(&self.fs, node, range, reply) {
+            self.runtime.spawn(read_from_afar(self.fs(), node, range, missing, reply));
+        }
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let (fs, data) = (self.fs(), data.to_vec());
+        let write = async move {
+            fs.write(node(inode), offset, &data).await?;
+            Ok(data.len() as u32)
+        };
+        self.answer(write, |written| match written {
+            Ok(len) => reply.written(len),
+            Err(error) => reply.error(error),
+        });
+    }
+
+    fn flush(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        let fs = self.fs();
+        self.answer(async move { fs.flush(node(inode)).await }, |done| Self::reply_empty(reply, done));
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        _handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.fs.release(node(inode));
+        reply.ok();
+    }
+
+    fn fsync(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        let fs = self.fs();
+        // A sync waits for the disk; the runtime has threads for that.
+        self.runtime.spawn_blocking(move || {
+            Self::reply_empty(reply, fs.sync(node(inode), data_only).map_err(errno));
+        });
+    }
+
+    fn fsyncdir(&self, request: &Request, inode: INodeNo, handle: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        self.fsync(request, inode, handle, data_only, reply);
+    }
+
+    fn opendir(&self, _request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let (fs, folders) = (self.fs(), self.folders.clone());
+        self.answer(async move { fs.list(node(inode)).await }, move |listed| match listed {
+            Ok(listed) => {
+                let handle = folders.last.fetch_add(1, Ordering::Relaxed) + 1;
+                folders.open.lock().insert(handle, Arc::new(listed));
+                reply.opened(FileHandle(handle), FopenFlags::empty());
+            }
+            Err(error) => reply.error(error),
+        });
+    }
+
+    fn readdir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let (fs, known) = (self.fs(), self.folders.open.lock().get(&handle.0).cloned());
+        let listing = async move {
+            match known {
+                Some(listed) => Ok(listed),
+                None => fs.list(node(inode)).await.map(Arc::new),
+            }
+        };
+        self.answer(listing, move |listed| {
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err(error) => return reply.error(error),
+            };
+            for (index, entry) in listed.iter().enumerate().skip(offset as usize) {
+                if reply.add(INodeNo(entry.node.0), index as u64 + 1, file_type(entry.kind), &entry.name) {
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.folders.open.lock().remove(&handle.0);
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
+        match self.fs.space() {
+            Ok(space) => reply.statfs(
+                space.f_blocks,
+                space.f_bfree,
+                space.f_bavail,
+                space.f_files,
+                space.f_ffree,
+                space.f_bsize as u32,
+                255,
+                space.f_frsize as u32,
+            ),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let exclusive = flags & rustix::fs::OFlags::EXCL.bits() as i32 != 0;
+        let (fs, name, owner) = (self.fs(), text(name), owner(request));
+        let create = async move { fs.create(node(parent), &name?, mode & 0o7777, owner, exclusive).await };
+        self.answer(create, |attr| match attr {
+            Ok(attr) => reply.created(
+                &attr.lasting.duration(),
+                &file_attr(&attr),
+                Generation(0),
+                FileHandle(0),
+                FopenFlags::empty(),
+            ),
+            Err(error) => reply.error(error),
+        });
+    }
+}

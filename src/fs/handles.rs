@@ -1,0 +1,84 @@
+//! Open files. Nothing here is lost with the process: all of it is found again from the node.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::cache::Lease;
+use crate::prefetch::Sequential;
+use crate::tree::Node;
+use crate::types::{ByteRange, RemoteFile};
+
+/// A content of the Hub that somebody reads.
+pub struct OpenFile {
+    pub(super) remote: RemoteFile,
+    pub(super) lease: Lease,
+    ahead: Mutex<Sequential>,
+}
+
+impl OpenFile {
+    pub(super) fn new(remote: RemoteFile, lease: Lease) -> Self {
+        Self { remote, lease, ahead: Mutex::default() }
+    }
+
+    /// What to bring beyond `read`, cut to the file.
+    pub(super) fn plan(&self, read: ByteRange) -> Option<ByteRange> {
+        let ahead = self.ahead.lock().on_read(read)?.clamp(self.remote.blob.size);
+        (!ahead.is_empty()).then_some(ahead)
+    }
+}
+
+pub(super) struct Handles {
+    files: moka::sync::Cache<Node, Arc<OpenFile>>,
+    scratch: Mutex<HashMap<Node, ScratchFile>>,
+}
+
+struct ScratchFile {
+    file: Arc<File>,
+    opens: u32,
+}
+
+impl Handles {
+    /// Files of the Hub that stay ready; the others are made ready again by their next read.
+    const FILES: u64 = 1024;
+
+    pub(super) fn new() -> Self {
+        Self { files: moka::sync::Cache::new(Self::FILES), scratch: Mutex::default() }
+    }
+
+    pub(super) fn file(&self, node: Node) -> Option<Arc<OpenFile>> {
+        self.files.get(&node)
+    }
+
+    pub(super) fn insert_file(&self, node: Node, file: OpenFile) -> Arc<OpenFile> {
+        self.files.get_with(node, || Arc::new(file))
+    }
+
+    /// The open file of a node of the writable layer. It outlives the file's name.
+    pub(super) fn scratch(&self, node: Node) -> Option<Arc<File>> {
+        self.scratch.lock().get(&node).map(|open| open.file.clone())
+    }
+
+    /// Counts an open; the first one brings the file.
+    pub(super) fn open_scratch<E>(&self, node: Node, open: impl FnOnce() -> Result<File, E>) -> Result<(), E> {
+        let mut scratch = self.scratch.lock();
+        if let Some(known) = scratch.get_mut(&node) {
+            known.opens += 1;
+            return Ok(());
+        }
+        scratch.insert(node, ScratchFile { file: Arc::new(open()?), opens: 1 });
+        Ok(())
+    }
+
+    pub(super) fn close_scratch(&self, node: Node) {
+        let mut scratch = self.scratch.lock();
+        if let Some(open) = scratch.get_mut(&node) {
+            open.opens -= 1;
+            if open.opens == 0 {
+                scratch.remove(&node);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Folders: what this node knows of them, and what clients made in them.
+
+use std::collections::BTreeMap;
+
+use super::attr::Kind;
+use super::error::FsError;
+use super::lookup::{Found, TOKEN};
+use super::model_fs::ModelFs;
+use crate::tree::Node;
+use crate::tree::layout::{Place, join, split};
+use crate::types::{RepoId, SnapshotEntry};
+
+/// An entry of a folder.
+pub struct Listed {
+    pub name: String,
+    pub kind: Kind,
+    pub node: Node,
+}
+
+type Names = BTreeMap<String, Kind>;
+
+impl ModelFs {
+    /// Everything in a folder, in the order of names, `.` and `..` first. Every entry has its lasting node.
+    pub async fn list(&self, node: Node) -> Result<Vec<Listed>, FsError> {
+        let (path, place) = self.place(node)?;
+        let names = self.names(&path, &place).await?;
+        let paths = names.keys().map(|name| join(&path, name)).collect();
+        let nodes = self.nodes.ensure_all(paths).await?;
+        let parent = self.nodes.ensure(split(&path).0).await?;
+        let dots = [(".", node), ("..", parent)];
+        let dots = dots.map(|(name, node)| Listed { name: name.to_owned(), kind: Kind::Folder, node });
+        let entries = names.into_iter().zip(nodes).map(|((name, kind), node)| Listed { name, kind, node });
+        Ok(dots.into_iter().chain(entries).collect())
+    }
+
+    async fn names(&self, path: &str, place: &Place) -> Result<Names, FsError> {
+        let identity = &self.view.identity;
+        let mut names = Names::new();
+        match place {
+            Place::Root => {
+                self.add_scratch(&mut names, path)?;
+                names.insert("hub".to_owned(), Kind::Folder);
+                if self.view.shown_token().is_some() {
+                    names.entry(TOKEN.to_owned()).or_insert(Kind::File);
+                }
+            }
+            Place::Hub => {
+                self.add_scratch(&mut names, path)?;
+                names.extend(self.tree.known_repos(identity)?.iter().map(|repo| (repo.folder(), Kind::Folder)));
+            }
+            Place::Repo(_) => {
+                let folders = ["refs", "snapshots", "blobs", ".no_exist", "trees"];
+                names.extend(folders.map(|name| (name.to_owned(), Kind::Folder)));
+            }
+            Place::Refs(repo) => self.add_revisions(&mut names, path, repo, "")?,
+            Place::Ref(repo, revision) => {
+                match self.find(path, place).await? {
+                    Found::Virtual(_) | Found::Scratch(_) => {}
+                    Found::Absent(_) => return Err(FsError::Stale),
+                }
+                self.add_revisions(&mut names, path, repo, &format!("{revision}/"))?;
+            }
+            Place::Snapshots(repo) => {
+                let commits = self.tree.commits(identity, repo)?;
+                names.extend(commits.into_iter().map(|commit| (commit.to_string(), Kind::Folder)));
+            }
+            Place::Snapshot(repo, commit, folder) => {
+                let snapshot = self.tree.snapshot(identity, repo, *commit).await?;
+                names.extend(snapshot.children(folder).map(|(name, entry)| (name.to_owned(), kind(entry))));
+            }
+            Place::Blobs(repo) => {
+                names.extend(self.tree.blobs(identity, repo)?.iter().map(|blob| (blob.etag(), Kind::File)));
+            }
+            // What is not there is found by name only: it has no end.
+            Place::NoExist(_) | Place::NoExistIn(..) | Place::Trees(_) => {}
+            Place::Scratch => self.add_scratch(&mut names, path)?,
+            Place::Blob(..) | Place::Discarded | Place::Nothing => return Err(FsError::NotADirectory),
+        }
+        Ok(names)
+    }
+
+    fn add_scratch(&self, names: &mut Names, path: &str) -> Result<(), FsError> {
+        for (name, kind) in self.scratch.list(path)? {
+            // A name that has a virtual meaning is that, whatever lies below it here.
+            if matches!(Place::of(&join(path, &name)), Place::Scratch | Place::Ref(..)) {
+                names.insert(name, kind.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The next components of all pinned revisions below `prefix`.
+    fn add_revisions(&self, names: &mut Names, path: &str, repo: &RepoId, prefix: &str) -> Result<(), FsError> {
+        self.add_scratch(names, path)?;
+        for (revision, _) in self.tree.revisions(&self.view.identity, repo)? {
+            let Some(rest) = revision.strip_prefix(prefix) else { continue };
+            match rest.split_once('/') {
+                Some((folder, _)) => names.insert(folder.to_owned(), Kind::Folder),
+                None => names.insert(rest.to_owned(), Kind::File),
+            };
+        }
+        Ok(())
+    }
+}
+
+fn kind(entry: SnapshotEntry) -> Kind {
+    match entry {
+        SnapshotEntry::File(_) => Kind::Link,
+        SnapshotEntry::Folder => Kind::Folder,
+    }
+}

@@ -1,0 +1,200 @@
+//! What is there: names to nodes, nodes to attributes.
+
+use super::attr::{Attr, Lasting, Shape};
+use super::error::FsError;
+use super::model_fs::ModelFs;
+use super::scratch::ScratchAttr;
+use crate::tree::layout::{self, Place, join};
+use crate::tree::{Node, TreeError};
+use crate::types::{Commit, RepoId, RepoPath, Revision, SnapshotEntry};
+
+/// The answer to a name.
+pub enum Lookup {
+    Found(Attr),
+    Absent(Lasting),
+}
+
+/// What lies at a path.
+pub(super) enum Found {
+    Virtual(Shape),
+    Scratch(ScratchAttr),
+    Absent(Lasting),
+}
+
+/// The file at the root of an HF_HOME that holds its user's credential.
+pub(super) const TOKEN: &str = "token";
+
+const COMMIT_LEN: u64 = 40;
+
+impl ModelFs {
+    pub async fn lookup(&self, parent: Node, name: &str) -> Result<Lookup, FsError> {
+        let (folder, _) = self.place(parent)?;
+        let path = join(&folder, name);
+        match self.find(&path, &Place::of(&path)).await? {
+            Found::Absent(lasting) => Ok(Lookup::Absent(lasting)),
+            Found::Virtual(shape) => Ok(Lookup::Found(shape.at(self.nodes.ensure(&path).await?, &self.view))),
+            Found::Scratch(stored) => Ok(Lookup::Found(Attr::of_scratch(self.nodes.ensure(&path).await?, stored))),
+        }
+    }
+
+    pub async fn attr(&self, node: Node) -> Result<Attr, FsError> {
+        if let Some(open) = self.handles.scratch(node) {
+            return Ok(Attr::of_scratch(node, ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?));
+        }
+        let (path, place) = self.place(node)?;
+        match self.find(&path, &place).await? {
+            Found::Virtual(shape) => Ok(shape.at(node, &self.view)),
+            Found::Scratch(stored) => Ok(Attr::of_scratch(node, stored)),
+            Found::Absent(_) if place == Place::Discarded => {
+                let size = self.discarded.size(node);
+                Ok(Shape::writable_file(&self.view, size, Lasting::Briefly).at(node, &self.view))
+            }
+            Found::Absent(_) => Err(FsError::Stale),
+        }
+    }
+
+    pub async fn link_target(&self, node: Node) -> Result<Vec<u8>, FsError> {
+        let (path, place) = self.place(node)?;
+        let Place::Snapshot(repo, commit, file) = place else {
+            return Ok(self.scratch.readlink(&path)?.into_encoded_bytes());
+        };
+        let snapshot = self.tree.snapshot(&self.view.identity, &repo, commit).await?;
+        match snapshot.entry(&file) {
+            Some(SnapshotEntry::File(blob)) => {
+                let file = RepoPath::new(&file).map_err(|_| FsError::Stale)?;
+                Ok(layout::link_target(&file, &blob.id).into_bytes())
+            }
+            Some(SnapshotEntry::Folder) => Err(FsError::NotALink),
+            None => Err(FsError::Stale),
+        }
+    }
+
+    /// The walk from a meaning to what is there. Everything that exists is decided here.
+    pub(super) async fn find(&self, path: &str, place: &Place) -> Result<Found, FsError> {
+        let view = &self.view;
+        Ok(match place {
+            Place::Root | Place::Hub => Found::Virtual(Shape::writable_folder(view, Lasting::ForGood)),
+            Place::Repo(repo) => self.find_repo(repo).await?,
+            Place::Refs(_) | Place::NoExist(_) | Place::Trees(_) => {
+                Found::Virtual(Shape::writable_folder(view, Lasting::ForGood))
+            }
+            Place::Snapshots(_) | Place::Blobs(_) => Found::Virtual(Shape::folder(Lasting::ForGood)),
+            Place::Ref(repo, revision) => self.find_ref(path, repo, revision).await?,
+            Place::Snapshot(repo, commit, file) => self.find_in_snapshot(repo, *commit, file).await?,
+            Place::Blob(repo, blob) => match self.tree.file_with(&view.identity, repo, blob)? {
+                Some(file) => Found::Virtual(self.file_shape(&file)?),
+                None => Found::Absent(Lasting::Briefly),
+            },
+            Place::NoExistIn(repo, commit, file) => self.find_absence(repo, *commit, file).await?,
+            Place::Discarded | Place::Nothing => Found::Absent(Lasting::Briefly),
+            Place::Scratch => self.find_scratch(path)?,
+        })
+    }
+
+    async fn find_repo(&self, repo: &RepoId) -> Result<Found, FsError> {
+        match self.tree.exists(&self.view.identity, repo).await {
+            Ok(()) => Ok(Found::Virtual(Shape::folder(Lasting::AWhile))),
+            Err(TreeError::Absent) => Ok(Found::Absent(Lasting::Briefly)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A pinned revision, a folder on the way to one, or what a client put there.
+    async fn find_ref(&self, path: &str, repo: &RepoId, revision: &Revision) -> Result<Found, FsError> {
+        if self.is_folder_of_revisions(repo, revision)? {
+            return Ok(Found::Virtual(Shape::writable_folder(&self.view, Lasting::Briefly)));
+        }
+        if let Some(stored) = self.scratch.stat(path)? {
+            return Ok(Found::Scratch(stored));
+        }
+        if is_temporary(revision) {
+            return Ok(Found::Absent(Lasting::Briefly));
+        }
+        match self.tree.commit(&self.view.identity, repo, revision).await {
+            Ok(_) => Ok(Found::Virtual(Shape::writable_file(&self.view, COMMIT_LEN, Lasting::Briefly))),
+            Err(TreeError::Absent) => Ok(Found::Absent(Lasting::Briefly)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn is_folder_of_revisions(&self, repo: &RepoId, revision: &Revision) -> Result<bool, FsError> {
+        // The Hub's own families, whose members are found by name only.
+        if matches!(revision.as_str(), "refs" | "refs/pr" | "refs/convert") {
+            return Ok(true);
+        }
+        let below = |known: &(String, Commit)| {
+            known.0.strip_prefix(revision.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        Ok(self.tree.revisions(&self.view.identity, repo)?.iter().any(below))
+    }
+
+    async fn find_in_snapshot(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Found, FsError> {
+        let snapshot = match self.tree.snapshot(&self.view.identity, repo, commit).await {
+            Ok(snapshot) => snapshot,
+            Err(TreeError::Absent) => return Ok(Found::Absent(Lasting::Briefly)),
+            Err(error) => return Err(error.into()),
+        };
+        if file.is_empty() {
+            return Ok(Found::Virtual(Shape::folder(Lasting::ForGood).dated(snapshot.created_at)));
+        }
+        Ok(match snapshot.entry(file) {
+            Some(SnapshotEntry::Folder) => Found::Virtual(Shape::folder(Lasting::ForGood).dated(snapshot.created_at)),
+            Some(SnapshotEntry::File(blob)) => {
+                let file = RepoPath::new(file).map_err(|_| FsError::Absent)?;
+                let target = layout::link_target(&file, &blob.id);
+                Found::Virtual(Shape::link(target.len()).dated(snapshot.created_at))
+            }
+            None => Found::Absent(Lasting::ForGood),
+        })
+    }
+
+    /// `.no_exist/COMMIT/PATH` exists for every file that the commit does not have, so that clients need not ask the Hub.
+    async fn find_absence(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Found, FsError> {
+        let snapshot = match self.tree.snapshot(&self.view.identity, repo, commit).await {
+            Ok(snapshot) => snapshot,
+            Err(TreeError::Absent) => return Ok(Found::Absent(Lasting::Briefly)),
+            Err(error) => return Err(error.into()),
+        };
+        let folder = Found::Virtual(Shape::writable_folder(&self.view, Lasting::ForGood));
+        if file.is_empty() {
+            return Ok(folder);
+        }
+        Ok(match snapshot.entry(file) {
+            Some(SnapshotEntry::File(_)) => Found::Absent(Lasting::ForGood),
+            Some(SnapshotEntry::Folder) => folder,
+            // A name alone does not tell a folder from a file. A wrong guess costs the client one question to the Hub.
+            None if !layout::split(file).1.contains('.') => folder,
+            None => Found::Virtual(Shape::writable_file(&self.view, 0, Lasting::ForGood)),
+        })
+    }
+
+    fn find_scratch(&self, path: &str) -> Result<Found, FsError> {
+        if let Some(stored) = self.scratch.stat(path)? {
+            return Ok(Found::Scratch(stored));
+        }
+        Ok(match self.view.shown_token() {
+            Some(token) if path == TOKEN => {
+                let size = token.secret().len() as u64;
+                Found::Virtual(Shape::writable_file(&self.view, size, Lasting::Briefly).private())
+            }
+            _ => Found::Absent(Lasting::Briefly),
+        })
+    }
+
+    /// How much room there is for what the cache brings and clients write.
+    pub fn space(&self) -> Result<rustix::fs::StatVfs, FsError> {
+        Ok(self.scratch.statvfs()?)
+    }
+
+    pub(super) fn file_shape(&self, file: &crate::types::RemoteFile) -> Result<Shape, FsError> {
+        let snapshot = self.tree.known_snapshot(&self.view.identity, &file.repo, file.commit)?;
+        let created_at = snapshot.map_or(0, |snapshot| snapshot.created_at);
+        Ok(Shape::file(file.blob.size).dated(created_at))
+    }
+}
+
+/// What clients write before they rename it to a revision: the Hub need not be asked about it.
+fn is_temporary(revision: &Revision) -> bool {
+    let (_, name) = layout::split(revision.as_str());
+    name.contains(".tmp") || name.starts_with("tmp") || name.contains(".incomplete")
+}

@@ -1,0 +1,28 @@
+//! The virtual tree as a mounted filesystem.
+//!
+//! - `model_fs` and the files it is divided into answer what programs ask, in this project's own types.
+//! - `fuse` translates between them and the kernel, `errno` holds the only map to error numbers.
+//! - `mount` puts a FUSE connection onto a directory and takes it off again, `session` runs one.
+//! - `scratch` keeps what clients write.
+//!
+//! Only `fuse` and `session` know the FUSE crate.
+
+mod attr;
+mod discard;
+mod errno;
+mod error;
+mod fuse;
+mod handles;
+mod list;
+mod lookup;
+mod model_fs;
+pub mod mount;
+mod read;
+pub mod scratch;
+pub mod session;
+mod view;
+mod write;
+
+pub use error::FsError;
+pub use model_fs::ModelFs;
+pub use view::View;

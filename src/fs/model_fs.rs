@@ -1,0 +1,47 @@
+//! One mount: a view over the shared tree and cache.
+//!
+//! What it can do is divided by job: `lookup` (what is there), `list` (folders), `read` (contents), `write` (the
+//! writable layer). It never blocks on the network: whatever may wait is async.
+
+use std::sync::Arc;
+
+use super::discard::Discarded;
+use super::error::FsError;
+use super::handles::Handles;
+use super::scratch::Scratch;
+use super::view::View;
+use crate::cache::BlockCache;
+use crate::metrics::Metrics;
+use crate::tree::layout::Place;
+use crate::tree::{Node, Nodes, Tree};
+
+pub struct ModelFs {
+    pub(super) view: View,
+    pub(super) tree: Arc<Tree>,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) nodes: Nodes,
+    pub(super) scratch: Scratch,
+    pub(super) handles: Handles,
+    pub(super) discarded: Discarded,
+}
+
+impl ModelFs {
+    pub fn new(
+        view: View,
+        tree: Arc<Tree>,
+        cache: Arc<BlockCache>,
+        metrics: Arc<Metrics>,
+        nodes: Nodes,
+        scratch: Scratch,
+    ) -> Self {
+        Self { view, tree, cache, metrics, nodes, scratch, handles: Handles::new(), discarded: Discarded::new() }
+    }
+
+    /// The path of a node and what it means.
+    pub(super) fn place(&self, node: Node) -> Result<(Arc<str>, Place), FsError> {
+        let path = self.nodes.path(node)?.ok_or(FsError::Stale)?;
+        let place = Place::of(&path);
+        Ok((path, place))
+    }
+}

@@ -1,0 +1,154 @@
+//! One live mount: from an empty directory to a tree that answers, and to its end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::SessionACL;
+use tokio::sync::watch;
+
+use super::fuse::Adapter;
+use super::model_fs::ModelFs;
+use super::mount::{self, MountError, MountOptions};
+use super::scratch::{Owner, Scratch, ScratchError};
+use super::view::View;
+use crate::cache::BlockCache;
+use crate::db::DbError;
+use crate::metrics::Metrics;
+use crate::tree::Tree;
+use crate::types::Identity;
+
+/// What to mount, where, and as whom it asks the Hub.
+#[derive(Debug, Clone)]
+pub struct MountPlan {
+    pub directory: PathBuf,
+    pub allow_other: bool,
+    pub identity: Identity,
+    /// Below it lie the writable layers of all mounts.
+    pub cache_directory: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error("{}: the kernel and the daemon could not agree: {source}", .directory.display())]
+    Handshake { directory: PathBuf, source: io::Error },
+    #[error("{} is mounted but does not answer within {} s; see the daemon's log", .directory.display(), .waited.as_secs())]
+    Silent { directory: PathBuf, waited: Duration },
+}
+
+/// A mount that answers. Dropping it does not unmount: `mount::unmount` does, and then `finished` returns.
+pub struct Session {
+    directory: PathBuf,
+    ended: watch::Receiver<bool>,
+}
+
+impl Session {
+    const THREADS: usize = 4;
+    /// How long a new mount may take to answer its first question, which needs no network.
+    const FIRST_ANSWER: Duration = Duration::from_secs(20);
+
+    /// Mounts and returns once the mount answers. On an error nothing stays mounted.
+    pub async fn start(
+        plan: MountPlan,
+        tree: Arc<Tree>,
+        cache: Arc<BlockCache>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SessionError> {
+        let options = MountOptions { directory: plan.directory.clone(), allow_other: plan.allow_other };
+        let mounted = blocking(move || mount::mount(options)).await?;
+        let directory = mounted.directory.clone();
+        let started = Self::serve(plan, mounted, tree, cache, metrics).await;
+        if started.is_err() {
+            let failed = directory.clone();
+            let unmounted = blocking(move || mount::unmount(&failed, true)).await;
+            if let Err(error) = unmounted {
+                tracing::error!(%error, "a mount that failed to start is left behind");
+            }
+        }
+        started
+    }
+
+    async fn serve(
+        plan: MountPlan,
+        mounted: mount::Mounted,
+        tree: Arc<Tree>,
+        cache: Arc<BlockCache>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SessionError> {
+        let directory = mounted.directory;
+        let owner = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let view = View { directory: directory.clone(), identity: plan.identity, shared: plan.allow_other, owner };
+        let scratch = Scratch::open(view.scratch_directory(&plan.cache_directory))?;
+        let nodes = tree.nodes(&directory.to_string_lossy(), true).await?;
+        let fs = Arc::new(ModelFs::new(view, tree, cache, metrics, nodes, scratch));
+        let adapter = Adapter::new(fs, tokio::runtime::Handle::current());
+        let device = mounted.device;
+        let handshake = blocking(move || fuser::Session::from_fd(adapter, device, SessionACL::All, Self::config()));
+        let session =
+            handshake.await.map_err(|source| SessionError::Handshake { directory: directory.clone(), source })?;
+        let ended = Self::run(session, directory.clone())?;
+        Self::first_answer(&directory).await?;
+        Ok(Self { directory, ended })
+    }
+
+    fn config() -> fuser::Config {
+        let mut config = fuser::Config::default();
+        // Who may enter is the kernel's to check, by allow_other and the modes.
+        config.acl = SessionACL::All;
+        config.n_threads = Some(Self::THREADS);
+        config
+    }
+
+    fn run(session: fuser::Session<Adapter>, directory: PathBuf) -> Result<watch::Receiver<bool>, SessionError> {
+        let (end, ended) = watch::channel(false);
+        let place = directory.clone();
+        let serve = move || {
+            match session.run() {
+                Ok(()) => tracing::info!(directory = %place.display(), "unmounted"),
+                Err(error) => tracing::error!(%error, directory = %place.display(), "the mount broke off"),
+            }
+            end.send_replace(true);
+        };
+        std::thread::Builder::new()
+            .name("fuse-session".to_owned())
+            .spawn(serve)
+            .map_err(|source| SessionError::Handshake { directory, source })?;
+        Ok(ended)
+    }
+
+    async fn first_answer(directory: &Path) -> Result<(), SessionError> {
+        let hub = directory.join("hub");
+        let answer = blocking(move || std::fs::metadata(hub));
+        match tokio::time::timeout(Self::FIRST_ANSWER, answer).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(source)) => Err(SessionError::Handshake { directory: directory.to_owned(), source }),
+            Err(_) => Err(SessionError::Silent { directory: directory.to_owned(), waited: Self::FIRST_ANSWER }),
+        }
+    }
+
+    /// Where it is, as the kernel's list of mounts names it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns once the mount is gone, whoever took it away.
+    pub async fn finished(&self) {
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done,
+        // Only a panic ends a blocking job early, and it is this task's to pass on.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
