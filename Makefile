@@ -24,6 +24,7 @@ test-full: check ## the same, and what is too slow for every change
 
 check: setup ## format, lints, layers and documentation
 	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path tests/clients/rust/Cargo.toml
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --test layers
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

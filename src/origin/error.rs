@@ -28,7 +28,7 @@ pub enum OriginErrorKind {
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct OriginError {
     pub kind: OriginErrorKind,
-    /// The URL asked, without its query: signed URLs hold secrets.
+    /// The URL asked, without its query and user: signed URLs hold secrets, and some endpoints a password.
     pub url: String,
     /// What came back, in words: `503 Service Unavailable`, `connection refused`.
     pub cause: String,
@@ -39,7 +39,12 @@ pub struct OriginError {
 impl OriginError {
     pub fn new(kind: OriginErrorKind, url: impl Into<String>, cause: impl Into<String>) -> Self {
         let mut url = url.into();
-        url.truncate(url.find('?').unwrap_or(url.len()));
+        url.truncate(url.find(['?', '#']).unwrap_or(url.len()));
+        let host = url.find("://").map_or(0, |scheme| scheme + 3);
+        let path = url[host..].find('/').map_or(url.len(), |path| host + path);
+        if let Some(user) = url[host..path].rfind('@') {
+            url.replace_range(host..=host + user, "");
+        }
         Self { kind, url, cause: cause.into(), retry_after: None }
     }
 
@@ -63,5 +68,20 @@ impl OriginError {
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.url, self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_no_secret_of_its_url() {
+        let shown = |url: &str| OriginError::new(OriginErrorKind::Permanent, url, "").url;
+        assert_eq!(shown("https://cdn/x?Signature=secret"), "https://cdn/x");
+        assert_eq!(shown("https://user:p@ss@mirror:8080/a@b#c"), "https://mirror:8080/a@b");
+        for url in ["", "hub", "://", "http://hub", "@", "s3://bucket/key"] {
+            shown(url);
+        }
     }
 }

@@ -65,6 +65,7 @@ impl Tree {
     const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
     pub fn new(db: Arc<Database>, catalog: Arc<dyn Catalog>, settings: TreeSettings) -> Arc<Self> {
+        let refresh_pause = Self::REFRESH_PAUSE.min(settings.refresh);
         Arc::new(Self {
             db,
             catalog,
@@ -72,10 +73,7 @@ impl Tree {
             resolves: moka::future::Cache::builder().max_capacity(Self::REMEMBERED).expire_after(Belief).build(),
             listings: moka::future::Cache::builder().max_capacity(Self::REMEMBERED).expire_after(Belief).build(),
             snapshots: moka::sync::Cache::new(Self::SNAPSHOTS),
-            refreshing: moka::sync::Cache::builder()
-                .max_capacity(Self::REMEMBERED)
-                .time_to_live(Self::REFRESH_PAUSE)
-                .build(),
+            refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
         })
     }
 

@@ -14,8 +14,9 @@ require_rust() {
     esac
 }
 
-# Builds one of the programs of tests/clients/rust into target/clients. Cargo itself knows when there is nothing to do.
+# Builds one of the programs of tests/clients/rust. They share the target folder, and so whatever weightfs and they both
+# depend on. Cargo itself knows when there is nothing to do.
 require_rust_client() {
-    [ -x "target/clients/debug/$1" ] || say "building the client '$1' (some minutes, once)"
-    cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml --target-dir target/clients --package "$1"
+    [ -x "target/debug/$1" ] || say "building the client '$1' (a few minutes, once)"
+    cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml --target-dir target --package "$1"
 }

@@ -30,8 +30,10 @@ pub fn stream(
     stall: Duration,
     metrics: Arc<Metrics>,
 ) -> Result<ByteStream, OriginError> {
-    let shape = Shape::of(response.status(), response.headers(), wanted)
-        .map_err(|cause| OriginError::new(OriginErrorKind::Nonsense, response.url().as_str(), cause))?;
+    let shape = Shape::of(response.status(), response.headers(), wanted).map_err(|cause| {
+        metrics.fetch_failures.add(1);
+        OriginError::new(OriginErrorKind::Nonsense, response.url().as_str(), cause)
+    })?;
     let skip = if shape == Shape::Whole { wanted.range.start } else { 0 };
     let body = Body { response, shape, skip, left: wanted.range.len(), stall, metrics: metrics.clone() };
     let pieces = stream::try_unfold(body, Body::next);
@@ -60,7 +62,8 @@ impl Shape {
             StatusCode::PARTIAL_CONTENT => {
                 let (got, got_size) = headers::content_range(headers).ok_or("206 without a Content-Range")?;
                 if got != range {
-                    return Err(format!("asked for bytes {range:?}, the answer holds {got:?}"));
+                    let (asked, got) = (range.start..range.end, got.start..got.end);
+                    return Err(format!("asked for bytes {asked:?}, the answer holds {got:?}"));
                 }
                 if let Some(got_size) = got_size.filter(|got| *got != size) {
                     return Err(format!("the content should have {size} bytes, the answer says {got_size}"));

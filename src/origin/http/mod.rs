@@ -54,7 +54,8 @@ const IDLE_CONNECTIONS: usize = 32;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 impl Clients {
-    /// Proxies and CA certificates come from the environment, as reqwest reads it.
+    /// Proxies and CA certificates come from the environment, as reqwest reads it. Without any certificates only plain HTTP
+    /// works: what is cached must be readable all the same.
     pub fn new(user_agent: &str, timeouts: Timeouts) -> Result<Self, ClientError> {
         let builder = || {
             Client::builder()
@@ -63,9 +64,12 @@ impl Clients {
                 .connect_timeout(timeouts.connect)
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
         };
+        let api = || builder().http2_keep_alive_interval(PING_INTERVAL).http2_keep_alive_timeout(timeouts.connect);
+        let data = || builder().http1_only();
         let build = |builder: ClientBuilder| builder.build().map_err(|error| ClientError(innermost(&error)));
-        let pinged = builder().http2_keep_alive_interval(PING_INTERVAL).http2_keep_alive_timeout(timeouts.connect);
-        Ok(Self { api: build(pinged)?, data: build(builder().http1_only())? })
+        let Err(error) = build(data()) else { return Ok(Self { api: build(api())?, data: build(data())? }) };
+        tracing::warn!(%error, "https will not work; install CA certificates or name a file of them in SSL_CERT_FILE");
+        Ok(Self { api: build(api().tls_certs_only([]))?, data: build(data().tls_certs_only([]))? })
     }
 }
 

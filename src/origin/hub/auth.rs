@@ -155,4 +155,18 @@ mod tests {
             assert!(!own(url), "{url}");
         }
     }
+
+    #[test]
+    fn only_a_request_to_the_own_hub_carries_the_token() {
+        let identity = Identity::new("http://hub.example", Some(Token::new("hf_secret")), false);
+        let header = |url: &str| {
+            let request = reqwest::Client::new().get(url);
+            let request = authorize(request, &identity, &Url::parse(url).unwrap()).unwrap().build().unwrap();
+            request.headers().get(AUTHORIZATION).cloned()
+        };
+        let own = header("http://hub.example/x").unwrap();
+        assert_eq!(own, "Bearer hf_secret");
+        assert!(own.is_sensitive(), "so that no debug output shows it");
+        assert_eq!(header("http://cdn.example/x"), None);
+    }
 }

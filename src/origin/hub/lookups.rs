@@ -68,9 +68,10 @@ impl Lookups {
             let cause = "too many unknown repositories were asked for, this one was not looked up";
             OriginError::new(OriginErrorKind::Transient, url.as_str(), cause).with_retry_after(wait)
         };
+        let start = Instant::now();
         let permit = tokio::time::timeout(patience, self.at_once.clone().acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or_else(|| busy(None))?;
-        let wait = self.spend(patience).map_err(|wait| busy(Some(wait)))?;
+        let wait = self.spend(patience.saturating_sub(start.elapsed())).map_err(|wait| busy(Some(wait)))?;
         let spent = Spent { allowance: self.allowance.clone(), refund: true, _permit: permit };
         tokio::time::sleep(wait).await;
         Ok(Turn { lookups: self, key, spent: Some(spent) })

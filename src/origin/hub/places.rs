@@ -115,6 +115,10 @@ impl Places {
         self.0.insert(Key::new(identity, file), place.clone()).await;
     }
 
+    pub(super) async fn forget_any(&self, identity: &Identity, file: &RemoteFile) {
+        self.0.invalidate(&Key::new(identity, file)).await;
+    }
+
     /// Forgets `refused`, unless another has been found already.
     pub(super) async fn forget(&self, identity: &Identity, file: &RemoteFile, refused: &Place) {
         let key = Key::new(identity, file);

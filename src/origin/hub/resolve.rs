@@ -49,9 +49,14 @@ impl Contents {
 
     /// Asks the Hub itself, whatever is remembered.
     pub(super) async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
-        let place = self.ask_place(identity, file).await?;
-        self.places.remember(identity, file, &place).await;
-        Ok(())
+        let asked = self.ask_place(identity, file).await;
+        match &asked {
+            Ok(place) => self.places.remember(identity, file, place).await,
+            // A grant that was taken back ends the URLs that it gave.
+            Err(error) if !error.is_transient() => self.places.forget_any(identity, file).await,
+            Err(_) => {}
+        }
+        asked.map(drop)
     }
 
     /// Git files are small and lie on the Hub: to ask where would cost a round trip more than to ask for the bytes.

@@ -17,29 +17,32 @@ fn quote(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, QUOTED)
 }
 
-fn parse(url: String) -> Result<Url, OriginError> {
-    let parsed = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    parsed.ok_or_else(|| {
-        OriginError::new(OriginErrorKind::Permanent, url, "the Hub's endpoint is not an http or https URL")
+/// A path and query on the identity's Hub.
+fn on_hub(identity: &Identity, path: String) -> Result<Url, OriginError> {
+    let is_hub = |url: &Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+    let endpoint = Url::parse(&identity.endpoint).ok().filter(is_hub);
+    let url = endpoint.and_then(|_| Url::parse(&format!("{}/{path}", identity.endpoint)).ok());
+    url.ok_or_else(|| {
+        let cause = "the Hub's endpoint is not an http or https URL; check --hub-endpoint or HF_ENDPOINT";
+        OriginError::new(OriginErrorKind::Permanent, &*identity.endpoint, cause)
     })
 }
 
 /// Facts about a repository at a revision.
 pub(super) fn info(identity: &Identity, repo: &RepoId, revision: &str) -> Result<Url, OriginError> {
-    let (endpoint, kind) = (&identity.endpoint, repo.kind().plural());
-    parse(format!("{endpoint}/api/{kind}/{}/revision/{}", repo.name(), quote(revision)))
+    on_hub(identity, format!("api/{}/{}/revision/{}", repo.kind().plural(), repo.name(), quote(revision)))
 }
 
 /// The first page of every file of a commit.
 pub(super) fn tree(identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Url, OriginError> {
-    let (endpoint, kind) = (&identity.endpoint, repo.kind().plural());
-    parse(format!("{endpoint}/api/{kind}/{}/tree/{commit}?recursive=true&expand=false", repo.name()))
+    let (kind, name) = (repo.kind().plural(), repo.name());
+    on_hub(identity, format!("api/{kind}/{name}/tree/{commit}?recursive=true&expand=false"))
 }
 
 /// A file's contents, or the redirect to them.
 pub(super) fn resolve(identity: &Identity, file: &RemoteFile) -> Result<Url, OriginError> {
     let path = utf8_percent_encode(file.path.as_str(), QUOTED_PATH);
-    parse(format!("{}/{}/resolve/{}/{path}", identity.endpoint, file.repo, file.commit))
+    on_hub(identity, format!("{}/resolve/{}/{path}", file.repo, file.commit))
 }
 
 /// The page that `page` names as its next. A mirror may hand through links that name the public Hub.
@@ -73,7 +76,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_no_url_is_an_error_with_a_reason() {
         let repo = RepoId::new(RepoType::Model, "gpt2").unwrap();
-        for endpoint in ["hub", "ftp://hub", "http://", ""] {
+        for endpoint in ["hub", "ftp://hub", "http://", "", "http://hub?x=1"] {
             assert!(info(&Identity::new(endpoint, None, false), &repo, "main").is_err(), "{endpoint}");
         }
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 TARGET = ROOT / "target"
-CLIENTS = TARGET / "clients" / "debug"
+CLIENTS = TARGET / "debug"
 
 # To try another build, for instance a release.
 WEIGHTFS = Path(os.environ.get("WEIGHTFS_BINARY", TARGET / "debug" / "weightfs"))

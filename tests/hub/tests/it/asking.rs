@@ -1,5 +1,6 @@
 //! How these tests ask: a client that follows no redirects, and answers that are read as far as they come.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -30,8 +31,11 @@ impl Answer {
     }
 }
 
-pub fn client() -> Client {
-    Client::builder().redirect(Policy::none()).no_proxy().build().unwrap()
+/// One for all tests, as its TLS setup is slow; it keeps no connection, so that none outlives its test's runtime.
+pub fn client() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    let builder = || Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0);
+    CLIENT.get_or_init(|| builder().build().unwrap())
 }
 
 pub async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {

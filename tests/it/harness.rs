@@ -1,0 +1,193 @@
+//! A Hub, a cache and a mount for one test, gone when it ends.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use test_hub::Hub;
+use weightfs::cache::{BlockCache, CacheSettings};
+use weightfs::db::Database;
+use weightfs::fs::mount;
+use weightfs::fs::session::{MountPlan, Session};
+use weightfs::metrics::Metrics;
+use weightfs::origin::hub::{HubOrigin, HubSettings};
+use weightfs::tree::{Tree, TreeSettings};
+use weightfs::types::{Identity, Token};
+
+/// Longer than anything here may take; a test that runs into it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cache directory and what runs on it. `Node::stop` and a new one are a restart.
+pub struct Node {
+    runtime: tokio::runtime::Runtime,
+    cache: Arc<BlockCache>,
+    tree: Arc<Tree>,
+    pub metrics: Arc<Metrics>,
+    directory: PathBuf,
+    sessions: Vec<Session>,
+}
+
+pub struct NodeOptions {
+    pub refresh: Duration,
+    pub give_up: Duration,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { refresh: Duration::from_secs(3600), give_up: Duration::from_secs(10) }
+    }
+}
+
+impl Node {
+    pub fn start(directory: &Path, options: NodeOptions) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let patience = Duration::from_millis(20);
+        let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
+        let hub = Arc::new(HubOrigin::new(settings, metrics.clone()).unwrap());
+        let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
+        let settings = CacheSettings { give_up: options.give_up };
+        let opened = {
+            let _runtime = runtime.enter();
+            BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
+        };
+        let tree = Tree::new(db, hub, TreeSettings { refresh: options.refresh });
+        Self { runtime, cache: opened.unwrap(), tree, metrics, directory: directory.to_owned(), sessions: Vec::new() }
+    }
+
+    pub fn mount(&mut self, at: &Path, identity: Identity) {
+        std::fs::create_dir_all(at).unwrap();
+        let plan = MountPlan {
+            directory: at.to_owned(),
+            allow_other: false,
+            identity,
+            cache_directory: self.directory.clone(),
+        };
+        let start = Session::start(plan, self.tree.clone(), self.cache.clone(), self.metrics.clone());
+        let session = self.runtime.block_on(start).unwrap();
+        self.sessions.push(session);
+    }
+
+    /// Unmounts everything and ends, as a daemon does.
+    pub fn stop(mut self) {
+        self.unmount_all();
+        self.within(self.cache.stop());
+    }
+
+    fn unmount_all(&mut self) {
+        for session in std::mem::take(&mut self.sessions) {
+            // A test that failed may still hold a file open.
+            let lazy = std::thread::panicking();
+            if let Err(error) = mount::unmount(session.directory(), lazy) {
+                eprintln!("{error}");
+                mount::unmount(session.directory(), true).unwrap();
+            }
+            self.within(session.finished());
+        }
+    }
+
+    fn within<T>(&self, work: impl Future<Output = T>) -> T {
+        let done = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await });
+        done.expect("it takes too long")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.unmount_all();
+    }
+}
+
+/// What most tests need: a Hub, a node, one mount.
+pub struct World {
+    pub hub: Hub,
+    pub folder: tempfile::TempDir,
+    node: Option<Node>,
+}
+
+impl World {
+    pub fn new(hub: Hub) -> Self {
+        Self::with(hub, NodeOptions::default(), None)
+    }
+
+    pub fn with(hub: Hub, options: NodeOptions, token: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("cache")).unwrap();
+        let mut world = Self { hub, folder, node: None };
+        world.start(options, token, false);
+        world
+    }
+
+    fn start(&mut self, options: NodeOptions, token: Option<&str>, offline: bool) {
+        let mut node = Node::start(&self.cache_directory(), options);
+        node.mount(&self.mount_point(), Identity::new(self.hub.endpoint(), token.map(Token::new), offline));
+        self.node = Some(node);
+    }
+
+    /// The daemon ends in good order and a new one takes its place.
+    pub fn restart(&mut self) {
+        self.restart_as(None, false);
+    }
+
+    pub fn restart_as(&mut self, token: Option<&str>, offline: bool) {
+        self.node.take().unwrap().stop();
+        self.start(NodeOptions::default(), token, offline);
+    }
+
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    pub fn cache_directory(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    pub fn mount_point(&self) -> PathBuf {
+        self.folder.path().join("hf")
+    }
+
+    /// `hub/models--…` of a model.
+    pub fn repo(&self, name: &str) -> PathBuf {
+        self.mount_point().join("hub").join(format!("models--{}", name.replace('/', "--")))
+    }
+
+    /// A file of a model's commit.
+    pub fn file(&self, name: &str, commit: &str, path: &str) -> PathBuf {
+        self.repo(name).join("snapshots").join(commit).join(path)
+    }
+}
+
+/// Bytes that look like nothing else and are the same every time.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(len).collect()
+}
+
+/// The error number of what must fail.
+pub fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+    result.unwrap_err().raw_os_error().unwrap()
+}
+
+/// The names in a folder, in order.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Waits for a condition, not for time.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,9 @@
+//! Promises shown through a real mount, with the Hub's stand-in behind it.
+//!
+//! Each module holds the promises of one kind; `harness` starts and ends what they need. They need root and /dev/fuse.
+
+mod failures;
+mod harness;
+mod layout;
+mod reading;
+mod writing;

@@ -1,0 +1,104 @@
+//! What clients write is kept, and what is virtual is not theirs to change.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use rustix::io::Errno;
+use test_hub::{Files, Hub};
+
+use crate::harness::{World, errno, names};
+
+const EACCES: i32 = Errno::ACCESS.raw_os_error();
+
+fn world() -> (World, String) {
+    let hub = Hub::start().unwrap();
+    let commit = hub.commit("acme/tiny", Files::new().text("config.json", "{}")).unwrap();
+    (World::new(hub), commit)
+}
+
+#[test]
+fn what_clients_write_survives_a_remount() {
+    let (mut world, _) = world();
+    let home = world.mount_point();
+    fs::create_dir_all(home.join("modules/transformers_modules")).unwrap();
+    fs::write(home.join("modules/transformers_modules/x.py"), "x = 1").unwrap();
+    fs::write(home.join("token"), "hf_abc").unwrap();
+    fs::create_dir_all(home.join("hub/.locks/models--acme--tiny")).unwrap();
+    fs::write(home.join("hub/.locks/models--acme--tiny/x.lock"), "").unwrap();
+    fs::write(home.join("a"), "a").unwrap();
+    fs::rename(home.join("a"), home.join("modules/b")).unwrap();
+    symlink("b", home.join("modules/c")).unwrap();
+    world.restart();
+    assert_eq!(fs::read_to_string(home.join("modules/transformers_modules/x.py")).unwrap(), "x = 1");
+    assert_eq!(fs::read_to_string(home.join("modules/c")).unwrap(), "a");
+    assert_eq!(fs::read_to_string(home.join("token")).unwrap(), "hf_abc");
+    let token = fs::metadata(home.join("token")).unwrap();
+    assert_eq!(token.permissions().mode() & 0o777, 0o600, "a token is private whatever was asked");
+    assert_eq!(names(&home), ["hub", "modules", "token"]);
+    fs::remove_dir_all(home.join("modules")).unwrap();
+    assert!(!home.join("modules").exists());
+}
+
+#[test]
+fn a_file_goes_on_after_its_name_is_gone() {
+    let (world, _) = world();
+    let path = world.mount_point().join("scratch");
+    let mut file = OpenOptions::new().read(true).write(true).create(true).open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    file.write_all(b"still here").unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 10);
+    assert_eq!(errno(File::open(&path)), Errno::NOENT.raw_os_error());
+}
+
+#[test]
+fn the_virtual_part_refuses_changes_with_eacces_and_never_erofs() {
+    let (world, commit) = world();
+    let repo = world.repo("acme/tiny");
+    let file = world.file("acme/tiny", &commit, "config.json");
+    fs::read(&file).unwrap();
+    assert_eq!(errno(fs::remove_file(&file)), EACCES);
+    assert_eq!(errno(OpenOptions::new().write(true).open(&file)), EACCES);
+    assert_eq!(errno(fs::write(repo.join("blobs/x.incomplete"), "")), EACCES);
+    assert_eq!(errno(fs::create_dir(repo.join("snapshots").join(&commit).join("np"))), EACCES);
+    assert_eq!(errno(fs::remove_dir_all(&repo)), EACCES);
+    assert_eq!(errno(fs::create_dir(world.repo("acme/absent"))), EACCES);
+    assert_eq!(errno(fs::rename(&file, world.mount_point().join("x"))), EACCES);
+    assert_eq!(fs::read(&file).unwrap(), b"{}");
+}
+
+#[test]
+fn writing_the_same_commit_into_refs_succeeds_and_changes_nothing() {
+    let (world, commit) = world();
+    let refs = world.repo("acme/tiny").join("refs");
+    assert_eq!(fs::read_to_string(refs.join("main")).unwrap(), commit);
+    fs::write(refs.join("main"), &commit).unwrap();
+    fs::write(refs.join("main.tmp"), &commit).unwrap();
+    fs::rename(refs.join("main.tmp"), refs.join("main")).unwrap();
+    assert_eq!(fs::read_to_string(refs.join("main")).unwrap(), commit);
+    assert_eq!(names(&refs), ["main"]);
+}
+
+#[test]
+fn another_commit_written_into_refs_is_asked_for_and_not_believed() {
+    let (world, first) = world();
+    let main = world.repo("acme/tiny").join("refs/main");
+    assert_eq!(fs::read_to_string(&main).unwrap(), first);
+    fs::write(&main, "f".repeat(40)).unwrap();
+    assert_eq!(fs::read_to_string(&main).unwrap(), first);
+    let second = world.hub.commit("acme/tiny", Files::new().text("config.json", "new")).unwrap();
+    fs::write(&main, &second).unwrap();
+    assert_eq!(fs::read_to_string(&main).unwrap(), second);
+}
+
+#[test]
+fn what_nobody_needs_is_accepted_and_dropped() {
+    let (world, commit) = world();
+    let trees = world.repo("acme/tiny").join("trees");
+    fs::read(world.repo("acme/tiny").join("refs/main")).unwrap();
+    fs::write(trees.join("x.tmp"), "{}").unwrap();
+    fs::rename(trees.join("x.tmp"), trees.join(format!("{commit}.json"))).unwrap();
+    fs::write(world.mount_point().join("hub/CACHEDIR.TAG"), "Signature").unwrap();
+    fs::write(world.repo("acme/tiny").join(".no_exist").join(&commit).join("absent.json"), "").unwrap();
+    assert_eq!(names(&trees), [""; 0]);
+}
