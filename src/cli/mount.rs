@@ -108,6 +108,10 @@ async fn in_background(config: &Config, order: &MountOrder) -> anyhow::Result<()
             LockState::Held(Some(holder)) => match ask(&holder, order).await {
                 Ok(()) => return Ok(()),
                 Err(ClientError::Away { cause, .. }) => away = cause,
+                Err(late @ ClientError::Late { .. }) => {
+                    let (pid, log) = (holder.pid, directories.log.display());
+                    bail!("{late}; its log {log} may say why. If it hangs, `kill -9 {pid}` and mount again");
+                }
                 Err(error) => bail!(error),
             },
         }

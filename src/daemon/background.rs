@@ -7,15 +7,20 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::ready::Word;
 use crate::config::READY_VARIABLE;
 
+/// How long a daemon that did not get ready may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
 /// A log longer than this is put aside, over the one before it, when a daemon starts.
 const MAX_LOG: u64 = 16 << 20;
 /// How much of the log an error shows.
@@ -34,7 +39,7 @@ pub enum StartError {
     Failed(String),
     #[error("the daemon ended before the mount could be read ({status}); {}", said(.path, .tail))]
     Died { status: String, path: PathBuf, tail: String },
-    #[error("the daemon did not get ready within {} s and was told to end; {}", .after.as_secs(), said(.path, .tail))]
+    #[error("the daemon did not get ready within {} s and was ended; {}", .after.as_secs(), said(.path, .tail))]
     Late { after: Duration, path: PathBuf, tail: String },
 }
 
@@ -65,9 +70,7 @@ pub async fn start(
     let mut reader = reader.take(MAX_WORD);
     let read = tokio::time::timeout(patience, reader.read_to_string(&mut text)).await;
     if read.is_err() {
-        // It unmounts what it mounted; a kill would leave that behind.
-        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        end(&mut child).await;
         return Err(StartError::Late { after: patience, path: log.to_owned(), tail: tail(log, start) });
     }
     match Word::read(&text) {
@@ -80,6 +83,21 @@ pub async fn start(
             Err(StartError::Died { status, path: log.to_owned(), tail: tail(log, start) })
         }
     }
+}
+
+/// Asked to, it unmounts what it mounted; killed, it leaves that to the next mount.
+async fn end(child: &mut Child) {
+    let pid = Pid::from_raw(child.id() as i32);
+    // It is our child and nobody waited for it, so the number is still its own.
+    let _ = kill(pid, Signal::SIGTERM);
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let _ = child.kill();
 }
 
 fn spawn(arguments: &[OsString], hidden: &[&str], log: File) -> io::Result<(Child, pipe::Receiver)> {
