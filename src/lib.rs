@@ -2,6 +2,16 @@
 //!
 //! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+pub mod cli;
+
+pub mod daemon;
+
+pub mod config;
+
+pub mod api;
+
+pub mod control;
+
 pub mod fs;
 
 pub mod tree;

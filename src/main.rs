@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `weightfs`: parses its arguments and does what they say.
+
+fn main() -> std::process::ExitCode {
+    weightfs::cli::run()
+}

@@ -5,5 +5,6 @@
 mod failures;
 mod harness;
 mod layout;
+mod processes;
 mod reading;
 mod writing;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use busy::BusyProcess;
 pub use filesystem::{FilesystemKind, filesystem_kind, is_network_fs};
-pub use place::{containing_mount, is_below_our_mount};
+pub use place::{containing_mount, is_below_our_mount, resolve};
 pub use stale::{clean_stale, stale};
 pub use table::{FILESYSTEM_TYPE, MountEntry, SOURCE, find, our_mounts};
 pub use unmount::{UnmountError, unmount};

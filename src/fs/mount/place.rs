@@ -14,7 +14,7 @@ const MAX_LINKS: usize = 40;
 /// The absolute path without links and `..`, as the list of mounts would name it.
 ///
 /// Links are followed outside our mounts only; inside them, and below what does not exist, the text is taken as it is.
-pub(super) fn resolve(path: &Path) -> PathBuf {
+pub fn resolve(path: &Path) -> PathBuf {
     let ours: Vec<_> = table::our_mounts().into_iter().map(|entry| entry.directory).collect();
     walk(path, &ours)
 }

@@ -1,9 +1,10 @@
 //! Mounts that outlived their daemon: every access answers ENOTCONN until somebody unmounts them.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::table::{self, MountEntry};
 use super::{UnmountError, place, unmount};
@@ -32,8 +33,8 @@ fn has_requests(entry: &MountEntry) -> bool {
 fn is_dead(directory: PathBuf) -> bool {
     let (answer, answered) = mpsc::channel();
     let ask = move || {
-        let result = std::fs::symlink_metadata(&directory);
-        let dead = result.is_err_and(|error| error.kind() == io::ErrorKind::NotConnected);
+        // Not a stat: the kernel answers that from its memory for as long as the dead daemon told it to.
+        let dead = rustix::fs::statfs(&directory).is_err_and(|errno| errno == Errno::NOTCONN);
         // Nobody listens any more when the answer is late.
         let _ = answer.send(dead);
     };

@@ -1,0 +1,18 @@
+//! The one map from what control says to gRPC's codes.
+
+use tonic::{Code, Status};
+
+use crate::control::ControlError;
+
+pub fn refuse(error: ControlError) -> Status {
+    let code = match &error {
+        ControlError::Ending => Code::Unavailable,
+        ControlError::AlreadyMounted { .. } => Code::AlreadyExists,
+        ControlError::NotMounted { .. } => Code::NotFound,
+        ControlError::BadRequest(_) | ControlError::OverOwnPath { .. } => Code::InvalidArgument,
+        ControlError::Mount(_) | ControlError::Unmount(_) => Code::FailedPrecondition,
+        ControlError::Deadline { .. } => Code::DeadlineExceeded,
+        ControlError::Database(_) | ControlError::Broken => Code::Internal,
+    };
+    Status::new(code, error.to_string())
+}

@@ -1,0 +1,17 @@
+//! The network into the daemon: for now the control socket and its client.
+//!
+//! Handlers only translate: what is asked is answered by [`crate::control`], and [`code`] is the one map of its errors.
+
+pub mod client;
+mod code;
+mod grpc;
+pub mod socket;
+mod status;
+
+pub use grpc::serve;
+
+/// The messages of `proto/control.proto`.
+#[allow(clippy::all, missing_docs)]
+pub mod proto {
+    tonic::include_proto!("weightfs.control.v1");
+}

@@ -1,0 +1,113 @@
+//! The command line: one file a command. It reads arguments and prints answers; the work is done below.
+
+mod asking;
+mod flags;
+mod mount;
+mod reference;
+mod status;
+mod umount;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Layer, Surroundings};
+
+use flags::CommonFlags;
+pub use reference::reference;
+
+const EXAMPLES: &str = "\
+Examples:
+  mkdir -p ~/hf && weightfs mount ~/hf     Mount the Hub; the command returns once it can be read
+  HF_HOME=~/hf vllm serve Qwen/Qwen3-0.6B  Use it: files are fetched as they are read
+  weightfs status                          What is mounted and how much of it is cached
+  weightfs umount ~/hf                     Unmount; what was fetched stays in the cache
+
+Exit status: 0 done, 1 failed, 2 wrong arguments or settings.";
+
+/// Models of the Hugging Face Hub as files that are fetched when they are read.
+///
+/// A mount is a virtual HF_HOME: programs find every model there by its plain id, without a download step.
+#[derive(Debug, Parser)]
+#[command(name = "weightfs", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Mount(mount::MountCommand),
+    Umount(umount::UmountCommand),
+    Status(status::StatusCommand),
+}
+
+/// Does what the process's arguments say.
+pub fn run() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    match command.run(common) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weightfs: {}", sentence(&error));
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+impl Command {
+    fn run(self, common: CommonFlags) -> anyhow::Result<()> {
+        let surroundings = Surroundings::current()?;
+        let load = |layer: Layer| Config::load(layer, common.config.clone(), surroundings.clone());
+        match self {
+            Command::Mount(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
+                command.run(config)
+            }
+            Command::Umount(command) => command.run(&load(common.layer.clone())?),
+            Command::Status(command) => command.run(&load(common.layer.clone())?),
+        }
+    }
+}
+
+/// The error and its causes in one line, without those that the text before them tells already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
+/// The commands that only ask need one thread.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner: anyhow::Result<()> = Err(anyhow::anyhow!("no such file"));
+        let error = inner.context("/x: cannot read: no such file").context("it failed").unwrap_err();
+        assert_eq!(sentence(&error), "it failed: /x: cannot read: no such file");
+    }
+}

@@ -1,0 +1,49 @@
+//! docs/CLI.md, from the help texts.
+
+use clap::CommandFactory;
+
+use super::Cli;
+
+const WIDTH: usize = 100;
+
+const INTRODUCTION: &str = "\
+# Command line
+
+<!-- Generated from src/cli: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
+
+This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. [CONFIGURATION.md](CONFIGURATION.md) has every
+setting. What `status --format json` prints is described at its end.
+";
+
+const JSON: &str = r#"
+## The JSON of `status`
+
+One object. A field is never removed or renamed; more may come.
+
+| path | meaning |
+|---|---|
+| `daemons[]` | every daemon below the runtime directory; empty if none runs |
+| `.pid`, `.version`, `.uptime_seconds` | of the daemon |
+| `.cache.directory`, `.cache.cached_bytes` | its cache, and how many bytes of contents are in it |
+| `.mounts[]` | `directory`, `endpoint`, `offline`, `authenticated` (a token is used), `allow_other`, `detached` (lazily unmounted, still in use) |
+| `.repos[]` | `repo`, `revision` (null for a bare commit), `commit`, `files`, `bytes`, `cached_bytes`, `endpoint` |
+| `.counters` | since the daemon started, by the names of METRICS.md |
+"#;
+
+/// The whole page.
+pub fn reference() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut root = Cli::command().term_width(WIDTH);
+    root.build();
+    let mut add = |name: &str, command: &mut clap::Command| {
+        let help = command.clone().term_width(WIDTH).render_long_help().to_string();
+        let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+        page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+    };
+    add("weightfs", &mut root);
+    for command in root.get_subcommands_mut() {
+        let name = format!("weightfs {}", command.get_name());
+        add(&name, command);
+    }
+    page + JSON
+}

@@ -1,0 +1,25 @@
+//! What can be wrong with a setting.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::layers::Source;
+
+/// Each text names the place, the key and what is allowed there.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{source_name}: `{key}` is {found}; it must be {expected}", source_name = .place)]
+    BadValue { place: Source, key: &'static str, found: String, expected: String },
+    #[error("{place}: there is no setting `{key}`; allowed here: {allowed}")]
+    UnknownKey { place: Source, key: String, allowed: String },
+    #[error("{name}: there is no setting of that name; allowed: {allowed}")]
+    UnknownVariable { name: String, allowed: String },
+    #[error("{name}: its value is not valid UTF-8")]
+    NotText { name: String },
+    #[error("{path}: not valid YAML: {cause}")]
+    Syntax { path: PathBuf, cause: String },
+    #[error("{path}: cannot read the configuration: {cause}")]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("no home directory is known for uid {uid}: set HOME, or XDG_CACHE_HOME and XDG_CONFIG_HOME")]
+    NoHome { uid: u32 },
+}

@@ -1,0 +1,160 @@
+//! Settings from a YAML file.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::environment::Surroundings;
+use super::error::ConfigError;
+use super::layers::{Given, Layer, Source, Written};
+use super::settings::{SETTINGS, Setting, setting};
+
+/// A configuration is a page; anything longer is the wrong file.
+const MAX_BYTES: u64 = 1 << 20;
+
+pub fn read(path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_BYTES {
+        return Err(unreadable(std::io::Error::other(format!("it has {length} bytes, more than {MAX_BYTES}"))));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(&text, path, surroundings)
+}
+
+fn parse(text: &str, path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigError> {
+    let syntax = |cause: serde_saphyr::Error| ConfigError::Syntax { path: path.to_owned(), cause: cause.to_string() };
+    let tree: Option<Spanned<Tree>> = serde_saphyr::from_str(text).map_err(syntax)?;
+    let mut file = File { path, surroundings, layer: Layer::default() };
+    match tree.map(|tree| tree.value) {
+        None | Some(Tree::Scalar(Written::Null)) => {}
+        Some(Tree::Map(entries)) => file.take_map("", entries)?,
+        Some(Tree::Scalar(_)) => {
+            let cause = format!("expected groups of settings: {}", allowed_below(""));
+            return Err(ConfigError::Syntax { path: path.to_owned(), cause });
+        }
+    }
+    Ok(file.layer)
+}
+
+struct File<'a> {
+    path: &'a Path,
+    surroundings: &'a Surroundings,
+    layer: Layer,
+}
+
+impl File<'_> {
+    /// Takes the keys below `group`, which is empty or ends with a dot.
+    fn take_map(&mut self, group: &str, entries: Vec<(String, Spanned<Tree>)>) -> Result<(), ConfigError> {
+        for (name, Spanned { value, referenced, .. }) in entries {
+            let key = format!("{group}{name}");
+            let place = Source::File { path: self.path.to_owned(), line: referenced.line() };
+            // One way to write a key, so that no key is given twice.
+            let known = setting(&key).filter(|_| !name.contains('.'));
+            match (known, value) {
+                (Some(setting), value) => self.give(setting, value, place)?,
+                (None, Tree::Map(below)) if is_group(&key) => self.take_map(&format!("{key}."), below)?,
+                // `cache:` with nothing below it sets nothing.
+                (None, Tree::Scalar(Written::Null)) if is_group(&key) => {}
+                (None, _) if is_group(&key) => {
+                    let group = format!("{key}.");
+                    return Err(ConfigError::UnknownKey { place, key, allowed: allowed_below(&group) });
+                }
+                (None, _) => return Err(ConfigError::UnknownKey { place, key, allowed: allowed_below(group) }),
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, setting: &'static Setting, value: Tree, source: Source) -> Result<(), ConfigError> {
+        let written = match value {
+            Tree::Scalar(written) => written,
+            Tree::Map(_) => Written::Map,
+        };
+        let given = Given { written, source, base: None, home: self.surroundings.home.clone() };
+        setting.check(&given)?;
+        self.layer.0.insert(setting.key, given);
+        Ok(())
+    }
+}
+
+fn is_group(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The keys one level below `group` (empty, or ending with a dot).
+fn allowed_below(group: &str) -> String {
+    let mut names = Vec::new();
+    for name in SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(group)) {
+        let name = format!("{group}{}", name.split('.').next().unwrap_or(name));
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
+}
+
+/// YAML with its own types, before it is known which key wants which.
+enum Tree {
+    Scalar(Written),
+    Map(Vec<(String, Spanned<Tree>)>),
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Integer(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Integer(value.into())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Float(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Text(value.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Written::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Tree::Scalar(Written::List))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Tree::Map(map))
+    }
+}

@@ -1,0 +1,196 @@
+//! The table of settings. Everything else that knows of a setting derives from here.
+
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::layers::{Given, Layer, highest};
+use super::places::Places;
+use super::value::{Endpoint, LogFormat, LogLevel, Seconds, Value};
+
+/// What is known of a setting without its type.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its path in the YAML file.
+    pub key: &'static str,
+    /// The key with `_` for `.`: the field's name, and the environment's after `WEIGHTFS_`.
+    pub field: &'static str,
+    pub flag: Flag,
+    /// The default in words.
+    pub default: &'static str,
+    pub help: &'static str,
+    /// Stands for a value in a help text.
+    pub hint: &'static str,
+    expected: fn() -> String,
+    accepts: fn(&Given) -> bool,
+}
+
+/// Which commands have a flag for a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    No,
+    /// Those that start a daemon.
+    Mount(&'static str),
+    All(&'static str),
+}
+
+impl Setting {
+    pub fn variable(&self) -> String {
+        format!("WEIGHTFS_{}", self.field.to_ascii_uppercase())
+    }
+
+    /// Completes "it must be …".
+    pub fn expected(&self) -> String {
+        (self.expected)()
+    }
+
+    /// Whether the setting is an on/off switch, whose flag needs no value.
+    pub fn is_switch(&self) -> bool {
+        self.expected() == <bool as Value>::expected()
+    }
+
+    pub fn check(&self, given: &Given) -> Result<(), ConfigError> {
+        if (self.accepts)(given) { Ok(()) } else { Err(self.refuse(given)) }
+    }
+
+    fn refuse(&self, given: &Given) -> ConfigError {
+        ConfigError::BadValue {
+            place: given.source.clone(),
+            key: self.key,
+            found: given.written.to_string(),
+            expected: self.expected(),
+        }
+    }
+}
+
+pub fn setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+macro_rules! settings {
+    ($($field:ident: $type:ty { key: $key:literal, flag: $flag:expr, default: $default:expr, shown: $shown:literal, help: $help:literal })*) => {
+        /// Every setting: given, or its default.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $(#[doc = $help] pub $field: $type,)*
+        }
+
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            field: stringify!($field),
+            flag: $flag,
+            default: $shown,
+            help: $help,
+            hint: <$type as Value>::HINT,
+            expected: <$type as Value>::expected,
+            accepts: |given| <$type as Value>::read(given).is_some(),
+        },)*];
+
+        impl Settings {
+            /// `layers`, highest first, hold only what [`Setting::check`] accepts.
+            pub(super) fn from_layers(layers: &[Layer], places: &Places) -> Result<Self, ConfigError> {
+                $(let $field = read::<$type>(layers, $key)?.unwrap_or_else(|| $default(places));)*
+                Ok(Self { $($field,)* })
+            }
+        }
+    };
+}
+
+fn read<T: Value>(layers: &[Layer], key: &str) -> Result<Option<T>, ConfigError> {
+    match (highest(layers, key), setting(key)) {
+        (Some(given), Some(setting)) => T::read(given).map(Some).ok_or_else(|| setting.refuse(given)),
+        _ => Ok(None),
+    }
+}
+
+settings! {
+    cache_directory: PathBuf {
+        key: "cache.directory",
+        flag: Flag::Mount("cache-directory"),
+        default: |places: &Places| places.cache.clone(),
+        shown: "/var/cache/weightfs for root, else $XDG_CACHE_HOME/weightfs (~/.cache/weightfs)",
+        help: "Where fetched bytes, the database and what clients write are kept. One daemon serves one cache directory"
+    }
+    database_path: Option<PathBuf> {
+        key: "database.path",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: models.db in the cache directory",
+        help: "The database that records what is in the cache. It must lie on a local disk, not on NFS"
+    }
+    runtime_directory: PathBuf {
+        key: "runtime_directory",
+        flag: Flag::All("runtime-directory"),
+        default: |places: &Places| places.runtime.clone(),
+        shown: "/run/weightfs for root, else $XDG_RUNTIME_DIR/weightfs (/tmp/weightfs-UID)",
+        help: "Where the daemons' control sockets are"
+    }
+    hub_endpoint: Endpoint {
+        key: "hub.endpoint",
+        flag: Flag::Mount("hub-endpoint"),
+        default: |_| Endpoint::hugging_face(),
+        shown: "https://huggingface.co",
+        help: "The Hub, or a server that speaks its API"
+    }
+    hub_token_file: Option<PathBuf> {
+        key: "hub.token_file",
+        flag: Flag::Mount("token-file"),
+        default: |_| None,
+        shown: "null: HF_TOKEN, else the token file of an existing login",
+        help: "A file that holds the Hub's token"
+    }
+    hub_offline: bool {
+        key: "hub.offline",
+        flag: Flag::Mount("offline"),
+        default: |_| false,
+        shown: "false",
+        help: "Ask no network: only what is cached can be read, and the rest fails at once"
+    }
+    hub_refresh_seconds: Seconds<0, 31_536_000> {
+        key: "hub.refresh_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<300>(),
+        shown: "300",
+        help: "How old a branch's pinned commit may become before the Hub is asked for it again"
+    }
+    origin_give_up_seconds: Seconds<1, 3600> {
+        key: "origin.give_up_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<60>(),
+        shown: "60",
+        help: "After how long without one byte from the origin a read fails"
+    }
+    mount_allow_other: bool {
+        key: "mount.allow_other",
+        flag: Flag::Mount("allow-other"),
+        default: |_| false,
+        shown: "false",
+        help: "Let other users into the mount. For an ordinary user /etc/fuse.conf must say user_allow_other"
+    }
+    logging_level: LogLevel {
+        key: "logging.level",
+        flag: Flag::All("log-level"),
+        default: |_| LogLevel::Info,
+        shown: "info",
+        help: "The least important message to log. RUST_LOG, a finer filter, wins over all but the flag"
+    }
+    logging_format: LogFormat {
+        key: "logging.format",
+        flag: Flag::All("log-format"),
+        default: |_| LogFormat::Pretty,
+        shown: "pretty",
+        help: "How log lines look"
+    }
+    logging_file: Option<PathBuf> {
+        key: "logging.file",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: standard error, in the background weightfs.log in the cache directory",
+        help: "A file that log lines are appended to"
+    }
+}
+
+impl Settings {
+    pub fn database(&self) -> PathBuf {
+        self.database_path.clone().unwrap_or_else(|| self.cache_directory.join("models.db"))
+    }
+}

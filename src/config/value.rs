@@ -1,0 +1,192 @@
+//! The types that a setting may have: how each is written and what it refuses.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::layers::{Given, Written};
+
+/// A type of setting.
+pub trait Value: Sized {
+    /// Completes "it must be …".
+    fn expected() -> String;
+
+    /// Stands for a value in a help text.
+    const HINT: &'static str;
+
+    /// `None` refuses what was given.
+    fn read(given: &Given) -> Option<Self>;
+}
+
+/// What was written, if it is text: a bare word or a YAML string.
+fn text(given: &Given) -> Option<&str> {
+    match &given.written {
+        Written::Word(text) | Written::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+impl Value for PathBuf {
+    const HINT: &'static str = "PATH";
+
+    fn expected() -> String {
+        "a path, in a file an absolute one or one that begins with `~/`".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        let text = text(given).filter(|text| !text.is_empty() && !text.contains('\0'))?;
+        if let (Some(home), Some(below)) = (&given.home, text.strip_prefix("~/")) {
+            return Some(home.join(below));
+        }
+        let path = Path::new(text);
+        match &given.base {
+            _ if path.is_absolute() => Some(path.to_owned()),
+            Some(base) => std::path::absolute(base.join(path)).ok(),
+            None => None,
+        }
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    const HINT: &'static str = T::HINT;
+
+    fn expected() -> String {
+        format!("{}, or null", T::expected())
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        match &given.written {
+            Written::Null => Some(None),
+            _ => T::read(given).map(Some),
+        }
+    }
+}
+
+impl Value for bool {
+    const HINT: &'static str = "true|false";
+
+    fn expected() -> String {
+        "true or false".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        match &given.written {
+            Written::Bool(value) => Some(*value),
+            Written::Word(word) => match word.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Some(true),
+                "false" | "0" | "no" | "off" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// A whole number of seconds from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Seconds<MIN, MAX> {
+    /// A default lies inside the bounds, or the program does not compile.
+    pub const fn new<const SECONDS: u64>() -> Self {
+        const { assert!(MIN <= SECONDS && SECONDS <= MAX) };
+        Self(SECONDS)
+    }
+
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
+    const HINT: &'static str = "SECONDS";
+
+    fn expected() -> String {
+        format!("a whole number of seconds from {MIN} to {MAX}")
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        let seconds = match &given.written {
+            Written::Integer(value) => u64::try_from(*value).ok(),
+            Written::Word(word) => word.parse().ok(),
+            _ => None,
+        };
+        seconds.filter(|seconds| (MIN..=MAX).contains(seconds)).map(Self)
+    }
+}
+
+/// The root of a Hub: scheme, host, perhaps a port and a path, no slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    pub fn hugging_face() -> Self {
+        Self("https://huggingface.co".to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for Endpoint {
+    const HINT: &'static str = "URL";
+
+    fn expected() -> String {
+        "an http:// or https:// URL with a host and without user, query or fragment".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        let text = text(given)?.trim();
+        let url = url::Url::parse(text).ok()?;
+        let plain = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.has_host();
+        (plain && matches!(url.scheme(), "http" | "https")).then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An enum that is one of a few words.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident($hint:literal) { $($variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($variant,)* }
+
+        impl $name {
+            pub fn as_str(&self) -> &'static str {
+                match self { $($name::$variant => $word,)* }
+            }
+        }
+
+        impl Value for $name {
+            const HINT: &'static str = $hint;
+
+            fn expected() -> String {
+                format!("one of {}", [$($word),*].join(", "))
+            }
+
+            fn read(given: &Given) -> Option<Self> {
+                match text(given)? { $($word => Some($name::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// The least important message that is logged.
+    LogLevel("LEVEL") { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace", }
+}
+
+words! {
+    /// How a log line looks.
+    LogFormat("FORMAT") { Pretty = "pretty", Compact = "compact", Json = "json", }
+}

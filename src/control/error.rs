@@ -1,0 +1,37 @@
+//! Why the node did not do what it was asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::db::DbError;
+use crate::fs::mount::UnmountError;
+use crate::fs::session::SessionError;
+
+/// Each text stands for itself: it travels to another process.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("the daemon is ending: its last mount is gone")]
+    Ending,
+    #[error("{directory}: weightfs is mounted there already; `weightfs umount {directory}` takes it away")]
+    AlreadyMounted { directory: PathBuf },
+    #[error("{directory}: this daemon has no mount there; it has: {mounts}")]
+    NotMounted { directory: PathBuf, mounts: String },
+    #[error(
+        "{directory}: a mount there would hide {path}, which the daemon itself works with; mount elsewhere, or set \
+         cache.directory, database.path or runtime_directory to another place"
+    )]
+    OverOwnPath { directory: PathBuf, path: PathBuf },
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    Mount(#[from] SessionError),
+    #[error("{0}")]
+    Unmount(#[from] UnmountError),
+    #[error("{directory}: the {action} took longer than {seconds} s", seconds = .after.as_secs())]
+    Deadline { directory: PathBuf, action: &'static str, after: Duration },
+    #[error("{0}")]
+    Database(#[from] DbError),
+    /// A task of the node panicked or was aborted.
+    #[error("the daemon broke while it did this; its log says why")]
+    Broken,
+}

@@ -1,0 +1,305 @@
+//! The node: its mounts, from the first to the last.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::db::RepoRow;
+use crate::fs::mount;
+use crate::types::Identity;
+
+use super::error::ControlError;
+use super::parts::{Mounted, Plane};
+
+/// How long a mount may take to answer.
+const MOUNT: Duration = Duration::from_secs(45);
+/// How long the kernel may take to let go of a mount that it agreed to end.
+const LET_GO: Duration = Duration::from_secs(20);
+/// How long a lazily unmounted one is watched before it counts as still in use.
+const LAZY: Duration = Duration::from_secs(1);
+
+/// A mount as asked for.
+#[derive(Debug, Clone)]
+pub struct MountOrder {
+    pub directory: PathBuf,
+    pub identity: Identity,
+    pub allow_other: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct MountState {
+    pub order: MountOrder,
+    /// Out of its directory, still open in some process.
+    pub detached: bool,
+}
+
+/// What an unmount came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unmounted {
+    pub daemon_ends: bool,
+    pub detached: bool,
+}
+
+#[derive(Debug)]
+pub struct NodeStatus {
+    pub version: &'static str,
+    pub pid: u32,
+    pub uptime: Duration,
+    pub cache_directory: PathBuf,
+    pub cached_bytes: u64,
+    pub mounts: Vec<MountState>,
+    pub repos: Vec<RepoRow>,
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// A number for each mount of this process: a directory can be mounted again while its former mount is still in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct MountId(u64);
+
+struct Entry {
+    state: MountState,
+    /// `None` while it is being mounted.
+    mounted: Option<Arc<dyn Mounted>>,
+}
+
+#[derive(Default)]
+struct Register {
+    entries: BTreeMap<MountId, Entry>,
+    next: u64,
+    /// Set once, when the last mount is gone or the node was told to end: no mount comes after it.
+    ending: bool,
+}
+
+/// Shared by everyone who asks. It ends itself when its last mount is gone; see [`Node::ended`].
+pub struct Node {
+    plane: Arc<dyn Plane>,
+    cache_directory: PathBuf,
+    /// What the daemon itself works with: a mount over it would make the daemon wait for itself.
+    own_paths: Vec<PathBuf>,
+    started: Instant,
+    register: Mutex<Register>,
+    /// Ticks when the register changed.
+    changes: watch::Sender<()>,
+}
+
+impl Node {
+    /// `own_paths` are without links, as is the cache directory, which need not be among them.
+    pub fn new(plane: Arc<dyn Plane>, cache_directory: PathBuf, mut own_paths: Vec<PathBuf>) -> Arc<Self> {
+        own_paths.push(cache_directory.clone());
+        Arc::new(Self {
+            plane,
+            cache_directory,
+            own_paths,
+            started: Instant::now(),
+            register: Mutex::default(),
+            changes: watch::Sender::new(()),
+        })
+    }
+
+    /// Returns once the mount can be read. A caller that goes away does not stop it halfway.
+    pub async fn mount(self: &Arc<Self>, mut order: MountOrder) -> Result<(), ControlError> {
+        if !order.directory.is_absolute() {
+            let text = format!("`{}` is not an absolute path", order.directory.display());
+            return Err(ControlError::BadRequest(text));
+        }
+        order.directory = mount::resolve(&order.directory);
+        if let Some(path) = self.own_paths.iter().find(|path| path.starts_with(&order.directory)) {
+            return Err(ControlError::OverOwnPath { directory: order.directory, path: path.clone() });
+        }
+        let node = self.clone();
+        tokio::spawn(async move { node.mount_to_the_end(order).await }).await.unwrap_or(Err(ControlError::Broken))
+    }
+
+    async fn mount_to_the_end(self: Arc<Self>, order: MountOrder) -> Result<(), ControlError> {
+        let seat = self.take_seat(&order)?;
+        let mounting = tokio::time::timeout(MOUNT, self.plane.mount(&order)).await;
+        let late = || ControlError::Deadline { directory: order.directory.clone(), action: "mount", after: MOUNT };
+        let mounted = mounting.map_err(|_| late())??;
+        if !self.seat(seat.id, mounted.clone()) {
+            // The node was told to end meanwhile and did not know of this one.
+            let _ = tokio::time::timeout(LET_GO, mounted.unmount(true)).await;
+            return Err(ControlError::Ending);
+        }
+        info!(directory = %order.directory.display(), endpoint = %order.identity.endpoint, "mounted");
+        tokio::spawn(async move {
+            mounted.finished().await;
+            drop(seat);
+        });
+        Ok(())
+    }
+
+    /// Enters the mount before it is there, so that no second one and no ending comes in between.
+    fn take_seat(self: &Arc<Self>, order: &MountOrder) -> Result<Seat, ControlError> {
+        let mut register = self.register.lock();
+        if register.ending {
+            return Err(ControlError::Ending);
+        }
+        if register.at(&order.directory).is_some() {
+            return Err(ControlError::AlreadyMounted { directory: order.directory.clone() });
+        }
+        let id = MountId(register.next);
+        register.next += 1;
+        let state = MountState { order: order.clone(), detached: false };
+        register.entries.insert(id, Entry { state, mounted: None });
+        self.changes.send_replace(());
+        Ok(Seat { node: self.clone(), id })
+    }
+
+    /// Whether the mount may stay.
+    fn seat(&self, id: MountId, mounted: Arc<dyn Mounted>) -> bool {
+        let mut register = self.register.lock();
+        let stays = !register.ending;
+        if let Some(entry) = register.entries.get_mut(&id).filter(|_| stays) {
+            entry.mounted = Some(mounted);
+        }
+        stays
+    }
+
+    /// Takes the mount at `directory` away; returns when the kernel has let go of it, or, if `lazy`, when it is out of
+    /// the directory.
+    pub async fn unmount(self: &Arc<Self>, directory: PathBuf, lazy: bool) -> Result<Unmounted, ControlError> {
+        let node = self.clone();
+        let directory = mount::resolve(&directory);
+        let work = async move { node.unmount_to_the_end(&directory, lazy).await };
+        tokio::spawn(work).await.unwrap_or(Err(ControlError::Broken))
+    }
+
+    async fn unmount_to_the_end(&self, directory: &Path, lazy: bool) -> Result<Unmounted, ControlError> {
+        let (id, mounted) = self.mounted_at(directory)?;
+        let late = || ControlError::Deadline { directory: directory.to_owned(), action: "unmount", after: LET_GO };
+        tokio::time::timeout(LET_GO, mounted.unmount(lazy)).await.map_err(|_| late())??;
+        if let Some(entry) = self.register.lock().entries.get_mut(&id) {
+            entry.state.detached = true;
+        }
+        let patience = if lazy { LAZY } else { LET_GO };
+        let gone = self.until(|register| !register.entries.contains_key(&id));
+        let gone = tokio::time::timeout(patience, gone).await.is_ok();
+        if !gone && !lazy {
+            return Err(late());
+        }
+        Ok(Unmounted { daemon_ends: self.register.lock().ending, detached: !gone })
+    }
+
+    fn mounted_at(&self, directory: &Path) -> Result<(MountId, Arc<dyn Mounted>), ControlError> {
+        let register = self.register.lock();
+        let found = register.at(directory);
+        if let Some((id, Entry { mounted: Some(mounted), .. })) = found {
+            return Ok((id, mounted.clone()));
+        }
+        let mounts: Vec<_> =
+            register.entries.values().map(|entry| entry.state.order.directory.display().to_string()).collect();
+        let mounts = if mounts.is_empty() { "none".to_owned() } else { mounts.join(", ") };
+        Err(ControlError::NotMounted { directory: directory.to_owned(), mounts })
+    }
+
+    pub async fn status(self: &Arc<Self>) -> Result<NodeStatus, ControlError> {
+        let node = self.clone();
+        let look = move || {
+            Ok(NodeStatus {
+                version: env!("CARGO_PKG_VERSION"),
+                pid: std::process::id(),
+                uptime: node.started.elapsed(),
+                cache_directory: node.cache_directory.clone(),
+                cached_bytes: node.plane.cached_bytes()?,
+                mounts: node.states(),
+                repos: node.plane.repos()?,
+                counters: node.plane.counters(),
+            })
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or(Err(ControlError::Broken))
+    }
+
+    fn states(&self) -> Vec<MountState> {
+        self.register.lock().entries.values().map(|entry| entry.state.clone()).collect()
+    }
+
+    /// Resolves when the last mount is gone; from then on none is accepted. Before the first mount it waits for that.
+    pub async fn ended(&self) {
+        self.until(|register| register.ending).await;
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.register.lock().ending
+    }
+
+    async fn until(&self, condition: impl Fn(&Register) -> bool) {
+        let mut changes = self.changes.subscribe();
+        while !condition(&self.register.lock()) {
+            // The sender lives as long as this node.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Takes every mount away, by force of laziness those that are still in use after `patience`, and waits as long
+    /// again for the kernel. What is left then is left to the end of the process.
+    pub async fn end(&self, patience: Duration) {
+        let all: Vec<_> = {
+            let mut register = self.register.lock();
+            register.ending = true;
+            self.changes.send_replace(());
+            register.entries.values().filter(|entry| !entry.state.detached).filter_map(Entry::live).collect()
+        };
+        let unmounts = all.into_iter().map(|(directory, mounted)| end_one(directory, mounted, patience));
+        futures::future::join_all(unmounts).await;
+        let all_gone = self.until(|register| register.entries.is_empty());
+        if tokio::time::timeout(patience, all_gone).await.is_err() {
+            warn!("some mounts are still open in some process; they end with this daemon");
+        }
+    }
+}
+
+/// Tries for `patience`, then takes the mount out of its directory whoever uses it.
+async fn end_one(directory: PathBuf, mounted: Arc<dyn Mounted>, patience: Duration) {
+    const PAUSE: Duration = Duration::from_millis(200);
+    let politely = async {
+        while let Err(cause) = mounted.unmount(false).await {
+            tracing::debug!(directory = %directory.display(), %cause, "not unmounted yet");
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    if tokio::time::timeout(patience, politely).await.is_ok() {
+        return;
+    }
+    warn!(directory = %directory.display(), "still in use: unmounted lazily; its readers will see errors");
+    let lazily = tokio::time::timeout(patience, mounted.unmount(true));
+    if let Ok(Err(cause)) = lazily.await {
+        warn!(directory = %directory.display(), %cause, "could not be unmounted");
+    }
+}
+
+impl Entry {
+    fn live(&self) -> Option<(PathBuf, Arc<dyn Mounted>)> {
+        Some((self.state.order.directory.clone(), self.mounted.clone()?))
+    }
+}
+
+impl Register {
+    /// The mount in `directory`. A detached one is in none any more.
+    fn at(&self, directory: &Path) -> Option<(MountId, &Entry)> {
+        let found = |entry: &&Entry| entry.state.order.directory == directory && !entry.state.detached;
+        self.entries.iter().find(|(_, entry)| found(entry)).map(|(id, entry)| (*id, entry))
+    }
+}
+
+/// A place in the register; it is given up when this goes, and with the last one the node ends.
+struct Seat {
+    node: Arc<Node>,
+    id: MountId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut register = self.node.register.lock();
+        register.entries.remove(&self.id);
+        register.ending |= register.entries.is_empty();
+        self.node.changes.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests;

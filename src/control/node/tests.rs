@@ -1,0 +1,209 @@
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::db::DbError;
+use crate::fs::mount::{MountError, UnmountError};
+use crate::fs::session::SessionError;
+
+/// Mounts in memory: a directory is free, refused or in use, and the kernel lets go when a test says so.
+#[derive(Default)]
+struct TestPlane {
+    mounts: Mutex<Vec<Arc<TestMount>>>,
+    /// How many were asked for.
+    asked: Mutex<u32>,
+}
+
+#[derive(Default)]
+struct TestMount {
+    let_go: CancellationToken,
+    busy: bool,
+    /// Still open in some process when it was detached.
+    open: bool,
+}
+
+#[async_trait]
+impl Plane for TestPlane {
+    async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, SessionError> {
+        *self.asked.lock() += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let name = order.directory.display().to_string();
+        if name.contains("missing") {
+            return Err(MountError::NoDirectory { directory: order.directory.clone() }.into());
+        }
+        let mount = TestMount { busy: name.contains("busy"), open: name.contains("open"), ..TestMount::default() };
+        let mount = Arc::new(mount);
+        self.mounts.lock().push(mount.clone());
+        Ok(mount)
+    }
+
+    fn repos(&self) -> Result<Vec<RepoRow>, DbError> {
+        Ok(Vec::new())
+    }
+
+    fn cached_bytes(&self) -> Result<u64, DbError> {
+        Ok(7)
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        vec![("read_bytes", 3)]
+    }
+}
+
+#[async_trait]
+impl Mounted for TestMount {
+    async fn finished(&self) {
+        self.let_go.cancelled().await;
+    }
+
+    async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
+        if self.busy && !lazy {
+            return Err(UnmountError::Busy { directory: "/busy".into(), processes: Vec::new(), mounts: Vec::new() });
+        }
+        if !self.open {
+            self.let_go.cancel();
+        }
+        Ok(())
+    }
+}
+
+fn node() -> (Arc<Node>, Arc<TestPlane>) {
+    let plane = Arc::new(TestPlane::default());
+    (Node::new(plane.clone(), "/var/cache/w".into(), vec!["/run/w/control.sock".into()]), plane)
+}
+
+fn order(directory: &str) -> MountOrder {
+    MountOrder { directory: directory.into(), identity: Identity::new("http://hub", None, false), allow_other: false }
+}
+
+fn directories(node: &Node) -> Vec<String> {
+    node.states().iter().map(|mount| mount.order.directory.display().to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_is_mounted_once_even_when_two_ask_at_the_same_time() {
+    let (node, plane) = node();
+    let (first, second) = tokio::join!(node.mount(order("/a")), node.mount(order("/a")));
+    first.unwrap();
+    assert_eq!(
+        second.unwrap_err().to_string(),
+        "/a: weightfs is mounted there already; `weightfs umount /a` takes it away"
+    );
+    assert_eq!(*plane.asked.lock(), 1);
+    node.mount(order("/b")).await.unwrap();
+    assert_eq!(directories(&node), ["/a", "/b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_ends_with_its_last_mount_and_takes_no_other() {
+    let (node, _) = node();
+    node.mount(order("/a")).await.unwrap();
+    node.mount(order("/b")).await.unwrap();
+    let first = node.unmount("/a".into(), false).await.unwrap();
+    assert_eq!(first, Unmounted { daemon_ends: false, detached: false });
+    assert!(tokio::time::timeout(Duration::from_secs(60), node.ended()).await.is_err());
+    let last = node.unmount("/b".into(), false).await.unwrap();
+    assert_eq!(last, Unmounted { daemon_ends: true, detached: false });
+    node.ended().await;
+    assert!(matches!(node.mount(order("/c")).await, Err(ControlError::Ending)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mount_that_somebody_else_took_away_ends_the_node_too() {
+    let (node, plane) = node();
+    node.mount(order("/a")).await.unwrap();
+    plane.mounts.lock()[0].let_go.cancel();
+    node.ended().await;
+    assert!(directories(&node).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_first_mount_ends_the_node_and_a_failed_second_one_does_not() {
+    let (node, _) = node();
+    node.mount(order("/a")).await.unwrap();
+    let error = node.mount(order("/missing")).await.unwrap_err().to_string();
+    assert!(error.contains("/missing does not exist"), "{error}");
+    assert_eq!(directories(&node), ["/a"]);
+
+    let (node, _) = self::node();
+    node.mount(order("/missing")).await.unwrap_err();
+    node.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_directory_is_not_unmounted_and_the_known_ones_are_named() {
+    let (node, _) = node();
+    node.mount(order("/a")).await.unwrap();
+    node.mount(order("/b")).await.unwrap();
+    let error = node.unmount("/x".into(), false).await.unwrap_err().to_string();
+    assert_eq!(error, "/x: this daemon has no mount there; it has: /a, /b");
+    assert!(matches!(node.mount(order("relative")).await, Err(ControlError::BadRequest(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mount_over_what_the_daemon_works_with_is_refused() {
+    let (node, plane) = node();
+    for directory in ["/var/cache/w", "/var/cache", "/run/w", "/"] {
+        let refused = node.mount(order(directory)).await;
+        assert!(matches!(refused, Err(ControlError::OverOwnPath { .. })), "{directory}");
+    }
+    assert_eq!(*plane.asked.lock(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_mount_stays_until_it_is_unmounted_lazily() {
+    let (node, _) = node();
+    node.mount(order("/busy")).await.unwrap();
+    let error = node.unmount("/busy".into(), false).await.unwrap_err();
+    assert!(matches!(error, ControlError::Unmount(UnmountError::Busy { .. })));
+    assert_eq!(directories(&node), ["/busy"]);
+    assert!(node.unmount("/busy".into(), true).await.unwrap().daemon_ends);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_mount_keeps_the_node_and_frees_its_directory() {
+    let (node, plane) = node();
+    node.mount(order("/open")).await.unwrap();
+    let end = node.unmount("/open".into(), true).await.unwrap();
+    assert_eq!(end, Unmounted { daemon_ends: false, detached: true });
+    assert!(node.states()[0].detached);
+    node.mount(order("/open")).await.unwrap();
+    assert_eq!(directories(&node), ["/open", "/open"]);
+    plane.mounts.lock()[0].let_go.cancel();
+    node.until(|register| register.entries.len() == 1).await;
+    assert!(!node.states()[0].detached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_to_end_it_unmounts_all_and_the_busy_ones_lazily_within_the_deadline() {
+    let (node, _) = node();
+    for directory in ["/a", "/busy", "/open"] {
+        node.mount(order(directory)).await.unwrap();
+    }
+    let start = tokio::time::Instant::now();
+    node.end(Duration::from_secs(5)).await;
+    assert!(start.elapsed() <= Duration::from_secs(15));
+    assert_eq!(directories(&node), ["/open"]);
+    node.ended().await;
+    assert!(matches!(node.mount(order("/c")).await, Err(ControlError::Ending)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mount_under_way_when_the_node_is_told_to_end_does_not_stay() {
+    let (node, plane) = node();
+    let (mounted, ()) = tokio::join!(node.mount(order("/a")), async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        node.end(Duration::from_secs(5)).await;
+    });
+    assert!(matches!(mounted, Err(ControlError::Ending)));
+    assert!(plane.mounts.lock()[0].let_go.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_does_not_leave_a_mount_halfway() {
+    let (node, _) = node();
+    let impatient = tokio::time::timeout(Duration::from_millis(1), node.mount(order("/a"))).await;
+    assert!(impatient.is_err());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(node.unmount("/a".into(), false).await.unwrap().daemon_ends);
+}

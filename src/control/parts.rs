@@ -1,0 +1,88 @@
+//! The data plane, as far as control asks of it, and the real one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::cache::BlockCache;
+use crate::db::{Database, DbError, RepoRow};
+use crate::fs::mount::{self, UnmountError};
+use crate::fs::session::{MountPlan, Session, SessionError};
+use crate::metrics::Metrics;
+use crate::tree::Tree;
+
+use super::node::MountOrder;
+
+/// What a node runs on. A test has one without a kernel.
+#[async_trait]
+pub trait Plane: Send + Sync + 'static {
+    /// Returns once the mount can be read.
+    async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, SessionError>;
+    /// Reads the database, as does [`Plane::cached_bytes`]: not for a thread of the runtime.
+    fn repos(&self) -> Result<Vec<RepoRow>, DbError>;
+    fn cached_bytes(&self) -> Result<u64, DbError>;
+    /// By the names of docs/METRICS.md.
+    fn counters(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// A live mount.
+#[async_trait]
+pub trait Mounted: Send + Sync + 'static {
+    /// Resolves when the kernel has let go of it, whoever unmounted it.
+    async fn finished(&self);
+    /// Takes it from its directory; with `lazy` even while it is in use.
+    async fn unmount(&self, lazy: bool) -> Result<(), UnmountError>;
+}
+
+/// The parts of a node, built by the daemon.
+pub struct Parts {
+    pub cache_directory: PathBuf,
+    pub db: Arc<Database>,
+    pub cache: Arc<BlockCache>,
+    pub tree: Arc<Tree>,
+    pub metrics: Arc<Metrics>,
+}
+
+#[async_trait]
+impl Plane for Parts {
+    async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, SessionError> {
+        let plan = MountPlan {
+            directory: order.directory.clone(),
+            allow_other: order.allow_other,
+            identity: order.identity.clone(),
+            cache_directory: self.cache_directory.clone(),
+        };
+        let (tree, cache, metrics) = (self.tree.clone(), self.cache.clone(), self.metrics.clone());
+        Ok(Arc::new(Session::start(plan, tree, cache, metrics).await?))
+    }
+
+    fn repos(&self) -> Result<Vec<RepoRow>, DbError> {
+        self.tree.repos()
+    }
+
+    fn cached_bytes(&self) -> Result<u64, DbError> {
+        self.db.cached_bytes()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.metrics.all().into_iter().map(|(name, _, _, value)| (name, value)).collect()
+    }
+}
+
+#[async_trait]
+impl Mounted for Session {
+    async fn finished(&self) {
+        Session::finished(self).await;
+    }
+
+    async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
+        let directory = self.directory().to_owned();
+        let work = tokio::task::spawn_blocking(move || mount::unmount(&directory, lazy));
+        match work.await {
+            Ok(done) => done,
+            // Only a panic ends it early, and it is this task's to pass on.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! One daemon a cache directory: `CACHE/lock` is locked by the one that runs and says how to reach it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const NAME: &str = "lock";
+/// Somebody who only looks holds the lock for a moment.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: cannot lock the cache directory: {cause}")]
+pub struct LockError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+/// The daemon that holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub pid: u32,
+    pub socket: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum LockState {
+    Free,
+    /// `None` while the holder has not yet said who it is.
+    Held(Option<Holder>),
+}
+
+/// Held as long as this lives, and no longer than the process.
+#[derive(Debug)]
+pub struct CacheLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl CacheLock {
+    /// `None` if another daemon has it.
+    pub fn take(cache: &Path) -> Result<Option<Self>, LockError> {
+        let path = cache.join(NAME);
+        let failed = |cause| LockError { path: path.clone(), cause };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed)?;
+        for _ in 0..ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => {
+                    let lock = Self { file, path };
+                    lock.write("")?;
+                    return Ok(Some(lock));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells others where this daemon listens.
+    pub fn describe(&self, socket: &Path) -> Result<(), LockError> {
+        self.write(&format!("{}\n{}\n", std::process::id(), socket.display()))
+    }
+
+    fn write(&self, text: &str) -> Result<(), LockError> {
+        let write = || {
+            self.file.set_len(0)?;
+            (&self.file).rewind()?;
+            (&self.file).write_all(text.as_bytes())
+        };
+        write().map_err(|cause| LockError { path: self.path.clone(), cause })
+    }
+}
+
+impl Drop for CacheLock {
+    fn drop(&mut self) {
+        // The lock goes with the file; the text is only kept from misleading somebody who reads it.
+        let _ = self.write("");
+    }
+}
+
+/// Who serves `cache` now.
+pub fn probe(cache: &Path) -> Result<LockState, LockError> {
+    let path = cache.join(NAME);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(LockState::Free),
+        Err(cause) => return Err(LockError { path, cause }),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => return Ok(LockState::Free),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(cause)) => return Err(LockError { path, cause }),
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|cause| LockError { path, cause })?;
+    Ok(LockState::Held(read_holder(&text)))
+}
+
+/// Both lines, each whole: a holder writes them while others read.
+fn read_holder(text: &str) -> Option<Holder> {
+    let (pid, rest) = text.split_once('\n')?;
+    let (socket, _) = rest.split_once('\n')?;
+    Some(Holder { pid: pid.parse().ok()?, socket: socket.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_daemon_has_a_cache_directory() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(probe(cache.path()).unwrap(), LockState::Free);
+        let lock = CacheLock::take(cache.path()).unwrap().unwrap();
+        assert_eq!(probe(cache.path()).unwrap(), LockState::Held(None));
+        assert!(CacheLock::take(cache.path()).unwrap().is_none());
+        drop(lock);
+        assert_eq!(probe(cache.path()).unwrap(), LockState::Free);
+        assert!(CacheLock::take(cache.path()).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_holder_says_where_it_listens_and_a_later_one_is_not_mistaken_for_it() {
+        let cache = tempfile::tempdir().unwrap();
+        let lock = CacheLock::take(cache.path()).unwrap().unwrap();
+        lock.describe(Path::new("/run/weightfs/control.sock")).unwrap();
+        let holder = Holder { pid: std::process::id(), socket: "/run/weightfs/control.sock".into() };
+        assert_eq!(probe(cache.path()).unwrap(), LockState::Held(Some(holder)));
+        drop(lock);
+        let _later = CacheLock::take(cache.path()).unwrap().unwrap();
+        assert_eq!(probe(cache.path()).unwrap(), LockState::Held(None));
+    }
+
+    #[test]
+    fn half_a_description_is_none() {
+        for text in ["", "12", "12\n", "12\n/run/we", "x\n/run\n"] {
+            assert_eq!(read_holder(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn those_who_only_look_keep_nobody_out() {
+        let cache = tempfile::tempdir().unwrap();
+        CacheLock::take(cache.path()).unwrap();
+        let looking = File::open(cache.path().join(NAME)).unwrap();
+        looking.lock_shared().unwrap();
+        let done = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE * 2);
+            drop(looking);
+        });
+        assert!(CacheLock::take(cache.path()).unwrap().is_some());
+        done.join().unwrap();
+    }
+}

@@ -1,0 +1,78 @@
+//! Where log lines go and which.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::config::{Config, LogFormat, LogLevel, Source};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("{path}: cannot write the log: {cause}; set logging.file to another place")]
+    File { path: PathBuf, cause: io::Error },
+    #[error("RUST_LOG is `{filter}`, which is no filter: {cause}")]
+    Filter { filter: String, cause: String },
+}
+
+/// Once a process.
+pub fn init(config: &Config) -> Result<(), LoggingError> {
+    let settings = &config.settings;
+    let flag = matches!(config.source("logging.level"), Some(Source::CommandLine(_)));
+    let filter = choose_filter(settings.logging_level, flag, config.surroundings.variable("RUST_LOG"));
+    let filter = EnvFilter::try_new(&filter)
+        .map_err(|cause| LoggingError::Filter { filter: filter.clone(), cause: cause.to_string() })?;
+    let (writer, colours) = match &settings.logging_file {
+        None => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+            let file = file.map_err(|cause| LoggingError::File { path: path.clone(), cause })?;
+            (BoxMakeWriter::new(Mutex::new(file)), false)
+        }
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
+    // Only a second call in one process fails, and then the first one's log is as good.
+    let _ = match settings.logging_format {
+        LogFormat::Pretty => lines.try_init(),
+        LogFormat::Compact => lines.compact().try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    Ok(())
+}
+
+/// RUST_LOG is finer than a level, so it wins, but not over what was typed just now.
+fn choose_filter(level: LogLevel, from_flag: bool, rust_log: Option<&str>) -> String {
+    if let Some(filter) = rust_log.filter(|_| !from_flag) {
+        return filter.to_owned();
+    }
+    match level {
+        LogLevel::Error => "error".to_owned(),
+        LogLevel::Warn => "warn".to_owned(),
+        // The FUSE crate logs what it does with every request, the HTTP ones every frame.
+        LogLevel::Info => "info,fuser=warn".to_owned(),
+        LogLevel::Debug | LogLevel::Trace => format!("info,fuser=warn,weightfs={}", level.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_log_wins_over_the_level_and_the_flag_over_rust_log() {
+        assert_eq!(choose_filter(LogLevel::Info, false, Some("weightfs::cache=trace")), "weightfs::cache=trace");
+        assert_eq!(choose_filter(LogLevel::Warn, true, Some("weightfs::cache=trace")), "warn");
+        assert_eq!(choose_filter(LogLevel::Debug, false, None), "info,fuser=warn,weightfs=debug");
+    }
+
+    #[test]
+    fn every_level_makes_a_filter() {
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
+            EnvFilter::try_new(choose_filter(level, false, None)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The daemon: builds every part in order, serves until its last mount is gone or it is told to end, and stops them.
+//!
+//! It is started by `weightfs mount`, in the background or the foreground; nothing below knows of processes.
+
+pub mod background;
+pub mod directories;
+pub mod lock;
+pub mod logging;
+pub mod ready;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::api::{self, socket};
+use crate::cache::{BlockCache, CacheSettings};
+use crate::config::Config;
+use crate::control::{MountOrder, Node, Parts};
+use crate::db::Database;
+use crate::metrics::Metrics;
+use crate::origin::hub::{HubOrigin, HubSettings};
+use crate::tree::{Tree, TreeSettings};
+
+use directories::Directories;
+use lock::{CacheLock, LockState};
+use ready::{Starter, Word};
+
+/// How long a mount in use keeps a daemon that was told to end.
+const UNMOUNT: Duration = Duration::from_secs(5);
+/// How long answers on the control socket may take to get out.
+const ANSWERS: Duration = Duration::from_secs(3);
+/// How long tasks that are left may take to see that they are not wanted any more.
+const TASKS: Duration = Duration::from_secs(3);
+
+/// Runs a daemon with a first mount to its end. `starter` is told when that mount can be read.
+pub fn run(config: &Config, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+    let directories = Directories::prepare(config)?;
+    let Some(lock) = CacheLock::take(&directories.cache)? else {
+        return yield_to_holder(&directories, starter);
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weightfs").build()?;
+    let outcome = runtime.block_on(async {
+        let running = Running::start(config, &directories, &lock)?;
+        let outcome = serve(&running.node, first, starter).await;
+        running.stop().await;
+        outcome
+    });
+    runtime.shutdown_timeout(TASKS);
+    info!("ended");
+    outcome
+}
+
+fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::Result<()> {
+    if starter.waits() {
+        return Ok(starter.tell(&Word::Held)?);
+    }
+    let pid = match lock::probe(&directories.cache)? {
+        LockState::Held(Some(holder)) => format!(" (pid {})", holder.pid),
+        _ => String::new(),
+    };
+    bail!(
+        "{}: a daemon{pid} has this cache directory; leave out --foreground to mount through it, or choose another \
+         --cache-directory",
+        directories.cache.display()
+    )
+}
+
+/// From the first mount to the last.
+async fn serve(node: &Arc<Node>, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let directory = first.directory.clone();
+    let mounted = tokio::select! {
+        mounted = node.mount(first) => mounted,
+        name = signals.next() => {
+            node.end(UNMOUNT).await;
+            bail!("ended by {name} before the mount could be read");
+        }
+    };
+    match mounted {
+        Ok(()) => {
+            if starter.tell(&Word::Ready).is_err() {
+                warn!("the command that asked for the mount is gone; so is the mount");
+                let _ = node.unmount(directory, true).await;
+            }
+        }
+        Err(error) if node.is_ending() => bail!(error),
+        // Somebody else mounted through the socket meanwhile: stay for that.
+        Err(error) => {
+            error!("{error}");
+            let _ = starter.tell(&Word::Failed(error.to_string()));
+        }
+    }
+    tokio::select! {
+        () = node.ended() => info!("the last mount is gone"),
+        name = signals.next() => {
+            info!("{name}: unmounting everything");
+            node.end(UNMOUNT).await;
+        }
+    }
+    Ok(())
+}
+
+/// What a service manager and a terminal send to end a program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
+/// The parts of a running daemon, lowest first.
+struct Running {
+    cache: Arc<BlockCache>,
+    node: Arc<Node>,
+    api: tokio::task::JoinHandle<()>,
+    stop_api: CancellationToken,
+    /// Goes last, and before the lock.
+    _socket: socket::SocketFile,
+}
+
+impl Running {
+    fn start(config: &Config, directories: &Directories, lock: &CacheLock) -> anyhow::Result<Self> {
+        let settings = &config.settings;
+        let metrics = Arc::new(Metrics::default());
+        let db = Arc::new(Database::open(&directories.database)?);
+        let give_up = settings.origin_give_up_seconds.duration();
+        let hub = HubOrigin::new(HubSettings { give_up, ..HubSettings::default() }, metrics.clone());
+        let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
+        let cache_settings = CacheSettings { give_up };
+        let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
+        let refresh = settings.hub_refresh_seconds.duration();
+        let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
+        let parts = Parts { cache_directory: directories.cache.clone(), db, cache: cache.clone(), tree, metrics };
+        let node = Node::new(Arc::new(parts), directories.cache.clone(), directories.own_paths());
+
+        let (listener, socket) = socket::bind(&directories.runtime, &directories.socket)?;
+        lock.describe(&directories.socket)?;
+        let stop_api = CancellationToken::new();
+        let serving = api::serve(listener, node.clone(), stop_api.clone().cancelled_owned());
+        let api = tokio::spawn(async move {
+            if let Err(cause) = serving.await {
+                error!(%cause, "the control socket broke; the mounts go on, `weightfs umount` does not reach them");
+            }
+        });
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            cache = %directories.cache.display(),
+            socket = %directories.socket.display(),
+            "started"
+        );
+        Ok(Self { cache, node, api, stop_api, _socket: socket })
+    }
+
+    /// The highest first. Each step has its deadline.
+    async fn stop(self) {
+        self.stop_api.cancel();
+        let abort = self.api.abort_handle();
+        if tokio::time::timeout(ANSWERS, self.api).await.is_err() {
+            abort.abort();
+        }
+        self.cache.stop().await;
+    }
+}

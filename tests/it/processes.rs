@@ -1,0 +1,292 @@
+//! The command line and its daemons: one a cache directory, however it is started, asked, killed or unmounted.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::harness::eventually;
+
+/// A user's machine: directories of its own, and no Hub, which no mount needs.
+struct Machine {
+    folder: tempfile::TempDir,
+    mounts: Vec<PathBuf>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new directory to mount at.
+    fn directory(&mut self, name: &str) -> PathBuf {
+        let directory = self.path(name);
+        fs::create_dir(&directory).unwrap();
+        self.mounts.push(directory.clone());
+        directory
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weightfs"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
+            command.env_remove(name);
+        }
+        command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", "http://127.0.0.1:9");
+        command.env("WEIGHTFS_CACHE_DIRECTORY", self.path("cache"));
+        command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.path("run"));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", error(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command that must fail with `code` says.
+    fn fail(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error(&output));
+        error(&output)
+    }
+
+    fn daemons(&self) -> Vec<Value> {
+        let status: Value = serde_json::from_str(&self.succeed(&["status", "--format", "json"])).unwrap();
+        status["daemons"].as_array().unwrap().clone()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.daemons()[0]["pid"].as_i64().unwrap() as i32)
+    }
+
+    fn has_ended(&self) -> bool {
+        fs::read_to_string(self.path("cache/lock")).unwrap().is_empty() && self.daemons().is_empty()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for mount in &self.mounts {
+            self.run(&["umount", "--lazy", mount.to_str().unwrap()]);
+        }
+    }
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn is_mounted(directory: &Path) -> bool {
+    weightfs::fs::mount::find(directory).is_some()
+}
+
+#[test]
+fn mount_returns_once_it_can_be_read_and_umount_once_its_daemon_has_ended() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    for _ in 0..5 {
+        machine.succeed(&["mount", name]);
+        assert!(directory.join("hub").is_dir());
+        assert_eq!(machine.daemons()[0]["mounts"][0]["directory"], name);
+        machine.succeed(&["umount", name]);
+        assert!(!is_mounted(&directory));
+        assert!(machine.has_ended());
+    }
+}
+
+#[test]
+fn mounts_at_the_same_time_end_up_with_one_daemon() {
+    let mut machine = Machine::new();
+    let directories: Vec<_> = (0..5).map(|number| machine.directory(&number.to_string())).collect();
+    let mounts: Vec<Child> = directories
+        .iter()
+        .map(|directory| machine.command(&["mount", directory.to_str().unwrap()]).spawn().unwrap())
+        .collect();
+    for mut mount in mounts {
+        assert!(mount.wait().unwrap().success());
+    }
+    let daemons = machine.daemons();
+    assert_eq!(daemons.len(), 1);
+    assert_eq!(daemons[0]["mounts"].as_array().unwrap().len(), 5);
+    for directory in directories {
+        machine.succeed(&["umount", directory.to_str().unwrap()]);
+    }
+    assert!(machine.has_ended());
+}
+
+#[test]
+fn of_those_who_mount_the_same_directory_at_once_one_does() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let mount = || machine.command(&["mount", directory.to_str().unwrap()]);
+    let mounts: Vec<Child> = (0..4).map(|_| mount().spawn().unwrap()).collect();
+    let done = mounts.into_iter().filter_map(|mut mount| mount.wait().unwrap().success().then_some(())).count();
+    assert_eq!(done, 1);
+    let said = machine.fail(1, &["mount", directory.to_str().unwrap()]);
+    assert!(said.contains("mounted there already"), "{said}");
+}
+
+#[test]
+fn a_killed_daemons_mount_is_taken_away_by_the_next_mount_and_by_umount() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    let kill_it = || {
+        machine.succeed(&["mount", name]);
+        // The kernel remembers this answer of the daemon beyond its death.
+        assert!(fs::metadata(&directory).unwrap().is_dir());
+        kill(machine.pid(), Signal::SIGKILL).unwrap();
+        eventually("the daemon is dead", || fs::read_dir(&directory).is_err());
+    };
+    kill_it();
+    machine.succeed(&["mount", name]);
+    assert!(directory.join("hub").is_dir());
+    machine.succeed(&["umount", name]);
+    kill_it();
+    machine.succeed(&["umount", name]);
+    assert!(!is_mounted(&directory));
+}
+
+#[test]
+fn umount_8_ends_the_daemon_and_a_mount_right_after_it_works() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    for _ in 0..5 {
+        machine.succeed(&["mount", directory.to_str().unwrap()]);
+        assert!(Command::new("umount").arg(&directory).status().unwrap().success());
+    }
+    eventually("the daemon has ended", || machine.has_ended());
+}
+
+#[test]
+fn sigterm_unmounts_and_ends() {
+    let mut machine = Machine::new();
+    let directories = [machine.directory("a"), machine.directory("b")];
+    for directory in &directories {
+        machine.succeed(&["mount", directory.to_str().unwrap()]);
+    }
+    kill(machine.pid(), Signal::SIGTERM).unwrap();
+    eventually("the daemon has ended", || machine.has_ended());
+    assert!(!directories.iter().any(|directory| is_mounted(directory)));
+}
+
+#[test]
+fn in_the_foreground_it_stays_until_it_is_interrupted() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let mut daemon = machine.command(&["mount", "--foreground", directory.to_str().unwrap()]).spawn().unwrap();
+    eventually("it is mounted", || machine.daemons().len() == 1 && directory.join("hub").is_dir());
+    let other = machine.directory("other");
+    let said = machine.fail(1, &["mount", "--foreground", other.to_str().unwrap()]);
+    assert!(said.contains("leave out --foreground"), "{said}");
+    kill(Pid::from_raw(daemon.id() as i32), Signal::SIGINT).unwrap();
+    assert!(daemon.wait().unwrap().success());
+    assert!(!is_mounted(&directory));
+}
+
+#[test]
+fn a_mount_in_use_is_not_unmounted_until_it_is_lazily() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    machine.succeed(&["mount", name]);
+    fs::write(directory.join("stored_tokens"), "kept").unwrap();
+    let file = File::open(directory.join("stored_tokens")).unwrap();
+    let said = machine.fail(1, &["umount", name]);
+    assert!(said.contains(&format!("pid {}", std::process::id())), "{said}");
+    machine.succeed(&["umount", "--lazy", name]);
+    assert!(!is_mounted(&directory));
+    assert_eq!(machine.daemons()[0]["mounts"][0]["detached"], true);
+    assert_eq!(std::io::read_to_string(&file).unwrap(), "kept");
+    drop(file);
+    eventually("the daemon has ended", || machine.has_ended());
+}
+
+#[test]
+fn each_mount_has_its_callers_own_endpoint_and_token() {
+    let mut machine = Machine::new();
+    let (first, second) = (machine.directory("first"), machine.directory("second"));
+    machine.succeed(&["mount", first.to_str().unwrap()]);
+    let mut mount = machine.command(&["mount", second.to_str().unwrap(), "--offline", "--hub-endpoint", "http://h/"]);
+    assert!(mount.env("HF_TOKEN", "hf_secret").status().unwrap().success());
+    let mounts = &machine.daemons()[0]["mounts"];
+    assert_eq!([&mounts[0]["authenticated"], &mounts[1]["authenticated"]], [false, true]);
+    assert_eq!([&mounts[0]["offline"], &mounts[1]["offline"]], [false, true]);
+    assert_eq!([&mounts[0]["endpoint"], &mounts[1]["endpoint"]], ["http://127.0.0.1:9", "http://h"]);
+    let log = fs::read_to_string(machine.path("cache/weightfs.log")).unwrap();
+    assert!(!log.contains("hf_secret"));
+}
+
+#[test]
+fn caches_of_their_own_have_daemons_of_their_own() {
+    let mut machine = Machine::new();
+    let (first, second) = (machine.directory("first"), machine.directory("second"));
+    machine.succeed(&["mount", first.to_str().unwrap()]);
+    let cache = machine.path("other-cache");
+    machine.succeed(&["mount", second.to_str().unwrap(), "--cache-directory", cache.to_str().unwrap()]);
+    assert_eq!(machine.daemons().len(), 2);
+    machine.succeed(&["umount", second.to_str().unwrap()]);
+    assert_eq!(machine.daemons().len(), 1);
+    assert!(is_mounted(&first));
+}
+
+#[test]
+fn the_cache_never_lies_inside_a_mount_of_ours() {
+    let mut machine = Machine::new();
+    let (directory, other) = (machine.directory("hf"), machine.directory("other"));
+    machine.succeed(&["mount", directory.to_str().unwrap()]);
+    let inside = directory.join("cache");
+    let said = machine.fail(1, &["mount", other.to_str().unwrap(), "--cache-directory", inside.to_str().unwrap()]);
+    assert!(said.contains("lies inside the weightfs mount"), "{said}");
+    let over = machine.fail(1, &["mount", machine.path("cache").to_str().unwrap()]);
+    assert!(over.contains("the daemon itself works with"), "{over}");
+}
+
+#[test]
+fn a_daemon_passes_over_an_hf_home_that_is_its_own_mount() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let mut mount = machine.command(&["mount", directory.to_str().unwrap()]);
+    let output = mount.env("HF_HOME", &directory).output().unwrap();
+    assert!(output.status.success());
+    assert!(error(&output).contains("HF_HOME leads into a weightfs mount"), "{}", error(&output));
+    let environment = fs::read(format!("/proc/{}/environ", machine.pid())).unwrap();
+    assert!(!environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"HF_HOME=")));
+}
+
+#[test]
+fn what_keeps_a_daemon_from_starting_is_told_by_the_command_that_wanted_it() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let missing = machine.fail(1, &["mount", machine.path("missing").to_str().unwrap()]);
+    assert!(missing.contains("mkdir -p"), "{missing}");
+    fs::write(machine.path("cache/models.db"), "this is no database, however long it is".repeat(100)).unwrap();
+    let damaged = machine.fail(1, &["mount", directory.to_str().unwrap()]);
+    assert!(damaged.contains("models.db"), "{damaged}");
+    assert!(machine.has_ended());
+}
+
+#[test]
+fn exit_codes_tell_a_failure_from_a_wrong_call() {
+    let machine = Machine::new();
+    assert!(machine.succeed(&["status"]).contains("No weightfs daemon is running"));
+    machine.fail(1, &["umount", "/"]);
+    machine.fail(2, &["mount"]);
+    machine.fail(2, &["status", "--log-level", "loud"]);
+    let wrong = machine.command(&["status"]).env("WEIGHTFS_CACHE_DIR", "/x").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(machine.succeed(&["--version"]).starts_with("weightfs "));
+}
