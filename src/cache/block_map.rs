@@ -18,7 +18,7 @@ pub(super) struct BlockMap {
 #[derive(Default)]
 struct Word {
     present: AtomicU64,
-    /// Read and found to match its checksum since this process started.
+    /// Present, and found to match its checksum since this process started.
     checked: AtomicU64,
 }
 
@@ -84,16 +84,16 @@ impl BlockMap {
     /// The block's bytes are in the file and hash to `sum`.
     pub(super) fn land(&self, block: BlockIndex, sum: u128) {
         self.sums.lock()[block.0 as usize] = sum;
-        self.set_checked(block);
         let (word, bit) = self.at(block);
         word.present.fetch_or(bit, Ordering::Release);
+        self.set_checked(block);
     }
 
     pub(super) fn forget(&self, blocks: BlockRange) {
         for block in blocks.iter() {
             let (word, bit) = self.at(block);
-            word.present.fetch_and(!bit, Ordering::Release);
             word.checked.fetch_and(!bit, Ordering::Release);
+            word.present.fetch_and(!bit, Ordering::Release);
         }
     }
 }

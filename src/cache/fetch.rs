@@ -105,7 +105,8 @@ impl Leader {
         let size = self.entry.blob.size;
         let mut buffer = Vec::with_capacity(next.bytes(size).len() as usize);
         while let Some(piece) = stream.next().await {
-            let mut piece = self.count(piece?, backoff);
+            let mut piece = piece?;
+            backoff.progressed();
             while !piece.is_empty() {
                 let missing = next.bytes(size).len() as usize - buffer.len();
                 buffer.extend_from_slice(&piece.split_to(missing.min(piece.len())));
@@ -123,7 +124,8 @@ impl Leader {
     async fn receive_whole(&self, mut stream: ByteStream, backoff: &mut Backoff) -> Result<(), CacheError> {
         let mut whole = Vec::with_capacity(self.entry.blob.size as usize);
         while let Some(piece) = stream.next().await {
-            whole.extend_from_slice(&self.count(piece?, backoff));
+            whole.extend_from_slice(&piece?);
+            backoff.progressed();
         }
         let blob = self.entry.blob;
         let (whole, proof) = blocking(move || {
@@ -146,12 +148,6 @@ impl Leader {
         self.flight.landed(self.flight.blocks.end);
         self.cache.seal_proved(&self.entry, sha256);
         Ok(())
-    }
-
-    fn count(&self, piece: Bytes, backoff: &mut Backoff) -> Bytes {
-        backoff.progressed();
-        self.cache.metrics.fetched_bytes.add(piece.len() as u64);
-        piece
     }
 
     /// Writes a block and hands its record on; gives the emptied buffer back.

@@ -1,4 +1,4 @@
-//! One sparse file a blob, named by its content: `blobs/sha256/ab/ab01…`.
+//! One sparse file a blob, named by its content and length: `blobs/sha256/ab/ab01…-4096`.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::CacheError;
-use crate::types::{Blob, BlobId};
+use crate::types::Blob;
 
 pub(super) struct BlobStore {
     root: PathBuf,
@@ -19,17 +19,18 @@ impl BlobStore {
         Ok(Self { root })
     }
 
-    fn path(&self, id: &BlobId) -> PathBuf {
-        let etag = id.etag();
-        // A folder for each first byte keeps folders small.
-        self.root.join(id.tag()).join(&etag[..2]).join(&etag)
+    fn path(&self, blob: &Blob) -> PathBuf {
+        let etag = blob.id.etag();
+        // A folder for each first byte keeps folders small. The length is what a listing states and may be a lie: two
+        // claims about one hash never share a file.
+        self.root.join(blob.id.tag()).join(&etag[..2]).join(format!("{etag}-{}", blob.size))
     }
 
     /// Opens the blob's file, made sparse at its full size if it is new.
     ///
     /// A file of another size is not cut: its blocks fail their checksums and are fetched again.
     pub(super) fn file(&self, blob: &Blob) -> Result<BlobFile, CacheError> {
-        let path = self.path(&blob.id);
+        let path = self.path(blob);
         let open = || -> io::Result<File> {
             std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;

@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::CacheError;
@@ -29,6 +30,7 @@ pub(super) struct Entry {
     pub(super) map: BlockMap,
     pub(super) file: BlobFile,
     pub(super) flights: Flights,
+    checking: [Mutex<()>; 16],
     sealing: AtomicBool,
     sealed: AtomicBool,
     mismatches: AtomicU32,
@@ -39,40 +41,55 @@ impl Entry {
     const MISMATCHES: u32 = 2;
 
     pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
-        let sealed = db.blob(&blob.id)?.is_some_and(|row| row.sealed);
+        let sealed = db.blob(&blob)?.is_some_and(|row| row.sealed);
         Ok(Self {
             blob,
-            map: BlockMap::new(blob.size, db.coverage(&blob.id)?),
+            map: BlockMap::new(blob.size, db.coverage(&blob)?),
             file: store.file(&blob)?,
             flights: Flights::default(),
+            checking: Default::default(),
             sealing: AtomicBool::new(false),
             sealed: AtomicBool::new(sealed),
             mismatches: AtomicU32::new(0),
         })
     }
 
-    /// Reads from the file: `None` if a block is missing, `Err` with the blocks whose bytes are not what was recorded.
+    /// Reads from the file: `None` if a block is missing, `Err` with blocks that are missing from now on, because their
+    /// bytes are not what was recorded.
     pub(super) fn read<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>, BlockRange> {
         let blocks = range.blocks();
-        if !self.map.has_all(blocks) {
-            return Ok(None);
-        }
-        for block in blocks.iter().filter(|block| !self.map.is_checked(*block)) {
-            self.check(block, buffer)?;
+        for block in blocks.iter() {
+            if !self.map.is_checked(block) && !self.check(block, buffer)? {
+                return Ok(None);
+            }
         }
         // A failed read of the local disk is a miss, not an error.
-        self.fill(range, buffer).map(Some).map_err(|_| blocks)
+        match self.fill(range, buffer) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(_) => Err(self.lost(blocks)),
+        }
     }
 
-    /// The first read of a block since this process started proves it.
-    fn check(&self, block: BlockIndex, buffer: &mut Vec<u8>) -> Result<(), BlockRange> {
-        let damaged = BlockRange::new(block.0..block.0 + 1);
-        let bytes = self.fill(block.bytes(self.blob.size), buffer).map_err(|_| damaged)?;
-        if xxh3_128(bytes) != self.map.sum(block) {
-            return Err(damaged);
+    /// The first read of a block since this process started proves it. Answers whether the block is here.
+    fn check(&self, block: BlockIndex, buffer: &mut Vec<u8>) -> Result<bool, BlockRange> {
+        // One reader proves a block and the others wait: else a late one could take what has come anew for the damage.
+        let _turn = self.checking[block.0 as usize % self.checking.len()].lock();
+        if self.map.is_checked(block) || !self.map.has(block) {
+            return Ok(self.map.has(block));
         }
-        self.map.set_checked(block);
-        Ok(())
+        match self.fill(block.bytes(self.blob.size), buffer) {
+            Ok(bytes) if xxh3_128(bytes) == self.map.sum(block) => {
+                self.map.set_checked(block);
+                Ok(true)
+            }
+            _ => Err(self.lost(BlockRange::new(block.0..block.0 + 1))),
+        }
+    }
+
+    fn lost(&self, blocks: BlockRange) -> BlockRange {
+        self.unsealed();
+        self.map.forget(blocks);
+        blocks
     }
 
     fn fill<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> std::io::Result<&'b [u8]> {

@@ -71,9 +71,9 @@ pub struct BlockCache {
     metrics: Arc<Metrics>,
     settings: CacheSettings,
     /// Every entry somebody holds. There is never more than one of a blob, so nothing that landed is overlooked.
-    entries: Mutex<HashMap<BlobId, Weak<Entry>>>,
+    entries: Mutex<HashMap<Blob, Weak<Entry>>>,
     /// Keeps entries alive a while after their last reader, with their open file and checked blocks.
-    recent: moka::sync::Cache<BlobId, Arc<Entry>>,
+    recent: moka::sync::Cache<Blob, Arc<Entry>>,
     recorder: recorder::Recorder,
     slots: slots::Slots,
     tasks: TaskTracker,
@@ -116,22 +116,22 @@ impl BlockCache {
 
     /// Takes hold of a blob. While the lease lives the blob is not evicted.
     pub fn lease(self: &Arc<Self>, blob: Blob) -> Result<Lease, CacheError> {
-        if let Some(entry) = self.recent.get(&blob.id) {
+        if let Some(entry) = self.recent.get(&blob) {
             return Ok(Lease(entry));
         }
         let mut entries = self.entries.lock();
-        let entry = match entries.get(&blob.id).and_then(Weak::upgrade) {
+        let entry = match entries.get(&blob).and_then(Weak::upgrade) {
             Some(entry) => entry,
             None => {
                 let entry = Arc::new(Entry::load(blob, &self.store, &self.db)?);
                 entries.retain(|_, entry| entry.strong_count() > 0);
-                entries.insert(blob.id, Arc::downgrade(&entry));
+                entries.insert(blob, Arc::downgrade(&entry));
                 self.seal_if_complete(&entry);
                 entry
             }
         };
         drop(entries);
-        self.recent.insert(blob.id, entry.clone());
+        self.recent.insert(blob, entry.clone());
         Ok(Lease(entry))
     }
 
@@ -237,13 +237,18 @@ impl BlockCache {
             blob = %entry.blob.id, first = damage.first.0, blocks = damage.len(),
             "bytes on disk no longer match their checksum; they are fetched again"
         );
-        self.forget(entry, damage);
+        self.strike_off(entry, damage);
     }
 
-    /// Drops blocks from the map at once and from the record soon.
-    fn forget(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
+    /// Drops every block of a blob that is not what it is called.
+    fn forget_all(self: &Arc<Self>, entry: &Arc<Entry>) {
         entry.unsealed();
-        entry.map.forget(blocks);
+        entry.map.forget(entry.map.all());
+        self.strike_off(entry, entry.map.all());
+    }
+
+    /// The map has forgotten these blocks; the record follows soon.
+    fn strike_off(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
         let (cache, entry) = (self.clone(), entry.clone());
         self.tasks.spawn(async move {
             if let Err(error) = cache.db.forget_blocks(entry.blob, blocks.iter().collect()).await {

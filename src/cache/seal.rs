@@ -103,7 +103,7 @@ impl BlockCache {
             Some(sha256) => self.sealed(entry, sha256).await,
             None => {
                 self.mismatched(entry);
-                self.forget(entry, entry.map.all());
+                self.forget_all(entry);
                 Ok(())
             }
         }

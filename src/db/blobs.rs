@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{CHUNK_BLOCKS, Database, DbError, now};
-use crate::types::{Blob, BlobId, BlockIndex};
+use crate::types::{Blob, BlockIndex};
 
 /// A blob's row, as far as the cache needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,19 +62,21 @@ impl StoredChunk {
 
 impl Database {
     /// `None` for a blob that no listing has named yet.
-    pub fn blob(&self, id: &BlobId) -> Result<Option<BlobRow>, DbError> {
+    pub fn blob(&self, blob: &Blob) -> Result<Option<BlobRow>, DbError> {
         self.read(|db| {
-            let mut query = db.prepare_cached("SELECT sealed_at IS NOT NULL FROM blobs WHERE name = ?1")?;
-            query.query_row([id.to_string()], |row| Ok(BlobRow { sealed: row.get(0)? })).optional()
+            let mut query =
+                db.prepare_cached("SELECT sealed_at IS NOT NULL FROM blobs WHERE name = ?1 AND size = ?2")?;
+            query.query_row(key(blob), |row| Ok(BlobRow { sealed: row.get(0)? })).optional()
         })
     }
 
-    pub fn coverage(&self, id: &BlobId) -> Result<Vec<StoredChunk>, DbError> {
+    pub fn coverage(&self, blob: &Blob) -> Result<Vec<StoredChunk>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT chunk, present, sums FROM blocks JOIN blobs ON blobs.id = blob_id WHERE name = ?1",
+                "SELECT chunk, present, sums FROM blocks JOIN blobs ON blobs.id = blob_id
+                 WHERE name = ?1 AND size = ?2",
             )?;
-            let rows = query.query_map([id.to_string()], |row| {
+            let rows = query.query_map(key(blob), |row| {
                 let sums = row.get_ref(2)?.as_blob()?;
                 Ok(StoredChunk::decode(row.get(0)?, row.get(1)?, sums))
             })?;
@@ -141,11 +143,13 @@ impl Database {
     }
 }
 
+fn key(blob: &Blob) -> (String, i64) {
+    (blob.id.to_string(), blob.size as i64)
+}
+
 fn ensure_blob(db: &Connection, blob: Blob) -> Result<i64, rusqlite::Error> {
-    let name = blob.id.to_string();
-    db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-        .execute(params![name, blob.size as i64])?;
-    db.prepare_cached("SELECT id FROM blobs WHERE name = ?1")?.query_row([name], |row| row.get(0))
+    db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?.execute(key(&blob))?;
+    db.prepare_cached("SELECT id FROM blobs WHERE name = ?1 AND size = ?2")?.query_row(key(&blob), |row| row.get(0))
 }
 
 fn stored_chunk(db: &Connection, row: i64, chunk: u32) -> Result<StoredChunk, rusqlite::Error> {
@@ -167,7 +171,7 @@ fn store_chunk(db: &Connection, row: i64, size: u64, chunk: &StoredChunk) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::BLOCK_SIZE;
+    use crate::types::{BLOCK_SIZE, BlobId};
 
     fn landed(block: u32) -> LandedBlock {
         LandedBlock { block: BlockIndex(block), sum: u128::from(block) << 64 | 7 }
@@ -185,7 +189,7 @@ mod tests {
 
         let db = Database::open(&path).unwrap();
         let mut present = Vec::new();
-        for chunk in db.coverage(&blob.id).unwrap() {
+        for chunk in db.coverage(&blob).unwrap() {
             for bit in (0..CHUNK_BLOCKS).filter(|bit| chunk.present >> bit & 1 == 1) {
                 let block = chunk.chunk * CHUNK_BLOCKS + bit;
                 assert_eq!(chunk.sums[bit as usize], landed(block).sum);
@@ -203,9 +207,9 @@ mod tests {
         let blob = Blob { id: BlobId::Sha256([3; 32]), size: 2 * BLOCK_SIZE };
         db.record(blob, vec![landed(0), landed(1)]).await.unwrap();
         db.seal(blob, [3; 32]).await.unwrap();
-        assert!(db.blob(&blob.id).unwrap().unwrap().sealed);
+        assert!(db.blob(&blob).unwrap().unwrap().sealed);
         db.forget_blocks(blob, vec![BlockIndex(1)]).await.unwrap();
-        assert!(!db.blob(&blob.id).unwrap().unwrap().sealed);
-        assert_eq!(db.coverage(&blob.id).unwrap()[0].present, 1);
+        assert!(!db.blob(&blob).unwrap().unwrap().sealed);
+        assert_eq!(db.coverage(&blob).unwrap()[0].present, 1);
     }
 }

@@ -337,12 +337,12 @@ fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot) -> Result<()
     let id = db.last_insert_rowid();
     let mut insert_blob = db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     let mut insert_file = db.prepare_cached(
-        "INSERT INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3))",
+        "INSERT INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3 AND size = ?4))",
     )?;
     for (path, blob) in snapshot.files() {
         let name = blob.id.to_string();
         insert_blob.execute(params![name, blob.size as i64])?;
-        insert_file.execute(params![id, path.as_str(), name])?;
+        insert_file.execute(params![id, path.as_str(), name, blob.size as i64])?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub enum PathProblem {
     Long,
     #[error("the same name is a file and a folder")]
     FileAndFolder,
-    #[error("it is listed twice with different contents")]
+    #[error("it, or its content, is listed twice in different ways")]
     Ambiguous,
 }
 

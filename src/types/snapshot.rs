@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Blob, Commit, PathProblem, RepoId, RepoPath};
+use super::{Blob, BlobId, Commit, PathProblem, RepoId, RepoPath};
 
 /// A file as an origin can deliver it: where it lies and what its content is called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +26,7 @@ pub struct Snapshot {
     pub created_at: u64,
     files: BTreeMap<RepoPath, Blob>,
     folders: BTreeSet<String>,
+    sizes: BTreeMap<BlobId, u64>,
 }
 
 /// What a path within a snapshot is.
@@ -50,6 +51,7 @@ impl Snapshot {
             created_at: 0,
             files: BTreeMap::new(),
             folders: BTreeSet::new(),
+            sizes: BTreeMap::new(),
         };
         let mut refused = Vec::new();
         for (path, blob) in listed {
@@ -64,11 +66,15 @@ impl Snapshot {
         if let Some(known) = self.files.get(path) {
             return if *known == blob { Ok(()) } else { Err(PathProblem::Ambiguous) };
         }
+        if self.sizes.get(&blob.id).is_some_and(|size| *size != blob.size) {
+            return Err(PathProblem::Ambiguous);
+        }
         let is_file = |folder: &str| RepoPath::new(folder).is_ok_and(|folder| self.files.contains_key(&folder));
         if self.folders.contains(path.as_str()) || path.parents().any(is_file) {
             return Err(PathProblem::FileAndFolder);
         }
         self.folders.extend(path.parents().map(str::to_owned));
+        self.sizes.insert(blob.id, blob.size);
         self.files.insert(path.clone(), blob);
         Ok(())
     }
@@ -111,7 +117,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{BlobId, RepoType};
+    use crate::types::RepoType;
 
     fn snapshot(paths: &[(&str, u8)]) -> (Snapshot, Vec<(RepoPath, PathProblem)>) {
         let repo = RepoId::new(RepoType::Model, "acme/tiny").unwrap();
@@ -143,5 +149,16 @@ mod tests {
         assert_eq!(kept.files().count(), 2);
         let (_, refused) = snapshot(&[("a/b", 1), ("a", 2)]);
         assert_eq!(refused, [(RepoPath::new("a").unwrap(), PathProblem::FileAndFolder)]);
+    }
+
+    #[test]
+    fn one_hash_with_two_lengths_is_refused() {
+        let repo = RepoId::new(RepoType::Model, "acme/tiny").unwrap();
+        let blob = |size| Blob { id: BlobId::Sha256([7; 32]), size };
+        let path = |name| RepoPath::new(name).unwrap();
+        let listed = [(path("a"), blob(1)), (path("b"), blob(2)), (path("c"), blob(1))];
+        let (kept, refused) = Snapshot::new(repo, Commit::from_bytes([1; 20]), listed);
+        assert_eq!(refused, [(path("b"), PathProblem::Ambiguous)]);
+        assert_eq!(kept.files().count(), 2);
     }
 }

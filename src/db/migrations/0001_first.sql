@@ -57,10 +57,11 @@ CREATE INDEX files_by_blob ON files (blob_id);
 
 CREATE TABLE blobs (
     id        INTEGER PRIMARY KEY,
-    name      TEXT NOT NULL UNIQUE,      -- sha256:0123…, git-sha1:0123…
-    size      INTEGER NOT NULL,
+    name      TEXT NOT NULL,             -- sha256:0123…, git-sha1:0123…
+    size      INTEGER NOT NULL,          -- part of the key: a listing that lies about it spoils no other
     sha256    BLOB,                      -- known once the blob is sealed
-    sealed_at INTEGER                    -- complete and equal to what its origin states
+    sealed_at INTEGER,                   -- complete and equal to what its origin states
+    UNIQUE (name, size)
 ) STRICT;
 
 -- Which blocks are present, 64 to a row, each with its checksum: a row is one step of coverage and proof together.

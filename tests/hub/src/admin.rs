@@ -5,17 +5,19 @@
 //! |---|---|---|
 //! | `GET ready` | | `{"endpoint", "cdn"}` |
 //! | `GET log`, `DELETE log` | | the records, an array |
-//! | `GET faults`, `PUT`, `POST` (add one), `DELETE` | `{"rules": [..]}`, for POST one rule | the rules with uses left |
+//! | `GET`, `PUT`, `DELETE faults` | `{"rules": [..]}` | the rules with uses left |
+//! | `POST faults` | one more rule | the same |
 //! | `GET options`, `PUT` | any fields of `Options` | the options |
 //! | `GET repos` | | each with its settings, refs and commits |
 //! | `POST repo`, `DELETE repo` | `{"repo", ..RepoSettings}` | |
-//! | `POST commit` | `{"repo", "branch": "main", "files": {path: text or {"text" or "base64" or "file"}}, "from_dir"}` | `{"commit"}` |
+//! | `POST commit` | `{"repo", "branch": "main", "files": {PATH: FILE}, "from_dir"}` | `{"commit"}` |
 //! | `POST branch`, `POST tag` | `{"repo", "branch" or "tag", "commit"}`, a null commit deletes | |
 //! | `POST rename` | `{"from", "to"}` | |
 //! | `POST token` | `{"name", "secret"}` | |
 //! | `POST raw-entry` | `{"repo", "commit", "entry"}` | |
 //! | `POST expire-urls`, `POST rescan` | | |
 //!
+//! A FILE is `"text"`, `{"text"}`, `{"base64"}` or `{"file": local path}`; a null branch leaves the commit without a name.
 //! Errors are `{"error"}` with status 400 or 404.
 
 use std::collections::BTreeMap;

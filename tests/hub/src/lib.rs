@@ -4,14 +4,15 @@
 //! use test_hub::{Fault, Files, Hub, Target};
 //!
 //! let hub = Hub::start()?;
-//! let commit = hub.commit("acme/tiny", Files::new().text("config.json", "{}").bytes("model.safetensors", vec![0; 1000]))?;
+//! let files = Files::new().text("config.json", "{}").bytes("model.safetensors", vec![0; 1000]);
+//! let commit = hub.commit("acme/tiny", files)?;
 //! hub.set_faults(Fault::on(Target::Cdn).path("model.safetensors").times(1).cut_after(100));
 //! // HF_ENDPOINT is hub.endpoint()
 //! assert!(hub.log().is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! One request goes `server` > `exchange` (log, faults) > `route` > `api` or `resolve`, or `cdn` > `shape`. `hub` is the
+//! A request goes `server` > `exchange` (log, faults) > `route` > `api` or `resolve`, or `cdn` > `shape`. `hub` is the
 //! handle tests hold, `admin` the same over HTTP, `folder` reads repositories from disk. It follows the protocol that
 //! clients rely on, down to headers, and never asks anybody else.
 

@@ -37,6 +37,10 @@ impl From<Vec<Fault>> for Faults {
     }
 }
 
+/// One rule. All that match a request strike it together; of two equal effects the earlier rule's counts. A rule matches,
+/// and is used up, only where its effect can show: body effects never on HEAD, range effects only with a Range header,
+/// `corrupt_at` only where that byte is asked for. Offsets and counts of `cut_after` and `stall_after` are bytes of the
+/// answer's body; a body that is shorter is sent whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fault {
