@@ -107,7 +107,8 @@ impl ModelFs {
         if let Some(stored) = self.scratch.stat(path)? {
             return Ok(Found::Scratch(stored));
         }
-        if is_temporary(revision) {
+        // A commit needs no ref, and clients take the absence of one as the sign that they hold a commit.
+        if is_temporary(revision) || revision.as_commit().is_some() {
             return Ok(Found::Absent(Lasting::Briefly));
         }
         match self.tree.commit(&self.view.identity, repo, revision).await {

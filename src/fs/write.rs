@@ -201,6 +201,9 @@ impl ModelFs {
 
     /// What a client wrote into `refs/` is a hint, not a fact: once the revision is pinned, the file goes.
     async fn take_note(&self, path: &str, repo: &RepoId, revision: &Revision) -> Result<(), FsError> {
+        if revision.as_commit().is_some() {
+            return Ok(());
+        }
         let mut written = [0; MAX_REF];
         let len = self.scratch_file(path)?.read_at(&mut written, 0).map_err(FsError::open_scratch("read"))?;
         let Some(commit) = parse_commit(&written[..len]) else { return Ok(()) };

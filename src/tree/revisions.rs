@@ -36,10 +36,6 @@ impl Tree {
         repo: &RepoId,
         revision: &Revision,
     ) -> Result<Commit, TreeError> {
-        if let Some(commit) = revision.as_commit() {
-            self.snapshot(identity, repo, commit).await?;
-            return Ok(commit);
-        }
         if let Some(pin) = self.pin(identity, repo, revision)? {
             self.refresh_if_old(identity, repo, revision, pin);
             return Ok(pin.commit);

@@ -65,6 +65,7 @@ fn tags_pull_requests_and_other_kinds_of_repo_resolve() {
     }
     assert_eq!(names(&refs), ["main", "refs", "v1"]);
     assert_eq!(errno(fs::metadata(refs.join("nothing"))), ENOENT);
+    assert_eq!(errno(fs::metadata(refs.join(&commit))), ENOENT, "a commit needs no ref");
 
     let data = world.hub.commit("datasets/acme/rows", Files::new().text("rows.csv", "1,2\n")).unwrap();
     let rows = world.mount_point().join("hub/datasets--acme--rows/snapshots").join(data).join("rows.csv");
