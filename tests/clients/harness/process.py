@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ORDINARY_UID = 12345
+# `nobody`: fusermount3 mounts only for users that have a name.
+ORDINARY_UID = 65534
 
 
 @dataclass(frozen=True)
