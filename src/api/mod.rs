@@ -1,6 +1,6 @@
 //! The network into the daemon: for now the control socket and its client.
 //!
-//! Handlers only translate: what is asked is answered by [`crate::control`], and [`code`] is the one map of its errors.
+//! Handlers only translate: what is asked is answered by [`crate::control`], and `code` is the one map of its errors.
 
 pub mod client;
 mod code;

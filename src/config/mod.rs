@@ -1,6 +1,6 @@
 //! What may be set, and what it is set to: defaults < YAML file < environment < command line, merged key by key.
 //!
-//! [`settings`] is the one table; names of environment variables, checks, flags and docs/CONFIGURATION.md derive from it.
+//! `settings` is the one table; names of environment variables, checks, flags and docs/CONFIGURATION.md derive from it.
 //! A wrong key or value is an error that says where it stands and what is allowed; nothing falls back silently.
 
 mod environment;

@@ -5,7 +5,7 @@ use super::*;
 fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
     Surroundings {
         variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        working_directory: "/work".into(),
+        working_directory: "/here".into(),
         home: Some("/home/ann".into()),
         uid: 1000,
     }
@@ -15,7 +15,7 @@ fn flag(key: &str, name: &'static str, value: &str) -> Layer {
     let given = Given {
         written: Written::Word(value.to_owned()),
         source: Source::CommandLine(name),
-        base: Some("/work".into()),
+        base: Some("/here".into()),
         home: None,
     };
     Layer([(setting(key).unwrap().key, given)].into())
@@ -107,8 +107,8 @@ fn offline_is_read_as_the_clients_of_the_hub_read_it() {
 fn relative_paths_are_relative_to_where_the_command_was_given() {
     let config = load_with(flag("hub.token_file", "token-file", "secret"), "", &[("WEIGHTFS_CACHE_DIRECTORY", "c")]);
     let settings = config.unwrap().settings;
-    assert_eq!(settings.cache_directory, Path::new("/work/c"));
-    assert_eq!(settings.hub_token_file.as_deref(), Some(Path::new("/work/secret")));
+    assert_eq!(settings.cache_directory, Path::new("/here/c"));
+    assert_eq!(settings.hub_token_file.as_deref(), Some(Path::new("/here/secret")));
     let settings = load("cache: {directory: ~/c}", &[]).unwrap().settings;
     assert_eq!(settings.cache_directory, Path::new("/home/ann/c"));
 }
@@ -235,7 +235,7 @@ fn a_file_that_is_no_yaml_or_not_there_is_named() {
     assert!(complaint("- a\n- b\n", &[]).starts_with("weightfs.yaml: not valid YAML: expected groups of settings: "));
     assert!(complaint("cache: {directory: /x}\ncache: {directory: /y}\n", &[]).contains("not valid YAML"));
     let missing = Config::load(Layer::default(), Some("none.yaml".into()), surroundings(&[])).unwrap_err().to_string();
-    assert!(missing.starts_with("/work/none.yaml: cannot read the configuration: No such file"), "{missing}");
+    assert!(missing.starts_with("/here/none.yaml: cannot read the configuration: No such file"), "{missing}");
     let variable = Config::load(Layer::default(), None, surroundings(&[("WEIGHTFS_CONFIG", "/none.yaml")]));
     assert!(variable.unwrap_err().to_string().starts_with("/none.yaml: cannot read the configuration"));
 }
