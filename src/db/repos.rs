@@ -393,7 +393,7 @@ mod tests {
         let (_folder, db) = database();
         let repo: RepoId = "acme/secret".parse().unwrap();
         db.put_snapshot(HUB, identity("a"), snapshot(&repo, 1, true)).await.unwrap();
-        assert_eq!(db.known_repos(HUB, identity("a")).unwrap(), [repo.clone()]);
+        assert_eq!(db.known_repos(HUB, identity("a")).unwrap(), std::slice::from_ref(&repo));
         assert_eq!(db.known_repos(HUB, identity("b")).unwrap(), []);
         assert!(!db.access(HUB, identity("b"), &repo).unwrap().unwrap().shows_names());
         db.revoke(HUB, identity("a"), &repo).await.unwrap();

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fuser::SessionACL;
 use tokio::sync::watch;
@@ -39,8 +38,6 @@ pub enum SessionError {
     Database(#[from] DbError),
     #[error("{}: the kernel and the daemon could not agree: {source}", .directory.display())]
     Handshake { directory: PathBuf, source: io::Error },
-    #[error("{} is mounted but does not answer within {} s; see the daemon's log", .directory.display(), .waited.as_secs())]
-    Silent { directory: PathBuf, waited: Duration },
 }
 
 /// A mount that answers. Dropping it does not unmount: `mount::unmount` does, and then `finished` returns.
@@ -51,10 +48,10 @@ pub struct Session {
 
 impl Session {
     const THREADS: usize = 4;
-    /// How long a new mount may take to answer its first question, which needs no network.
-    const FIRST_ANSWER: Duration = Duration::from_secs(20);
 
-    /// Mounts and returns once the mount answers. On an error nothing stays mounted.
+    /// Mounts and returns once the kernel and the daemon have agreed. On an error nothing stays mounted.
+    ///
+    /// It does not look into the mount: a daemon that waits for its own answer could not even be killed.
     pub async fn start(
         plan: MountPlan,
         tree: Arc<Tree>,
@@ -94,7 +91,6 @@ impl Session {
         let session =
             handshake.await.map_err(|source| SessionError::Handshake { directory: directory.clone(), source })?;
         let ended = Self::run(session, directory.clone())?;
-        Self::first_answer(&directory).await?;
         Ok(Self { directory, ended })
     }
 
@@ -121,16 +117,6 @@ impl Session {
             .spawn(serve)
             .map_err(|source| SessionError::Handshake { directory, source })?;
         Ok(ended)
-    }
-
-    async fn first_answer(directory: &Path) -> Result<(), SessionError> {
-        let hub = directory.join("hub");
-        let answer = blocking(move || std::fs::metadata(hub));
-        match tokio::time::timeout(Self::FIRST_ANSWER, answer).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(source)) => Err(SessionError::Handshake { directory: directory.to_owned(), source }),
-            Err(_) => Err(SessionError::Silent { directory: directory.to_owned(), waited: Self::FIRST_ANSWER }),
-        }
     }
 
     /// Where it is, as the kernel's list of mounts names it.

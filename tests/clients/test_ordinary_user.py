@@ -32,8 +32,7 @@ weightfs=$1 python=$2 home=$3
 trap '"$weightfs" umount "$home"' EXIT
 "$python" -c "from huggingface_hub import snapshot_download; print(snapshot_download('acme/tiny'))" >"$HOME/snapshot"
 grep " $home " /proc/self/mounts
-cd "$(cat "$HOME/snapshot")"
-find -L . -type f -exec sha256sum {} +
+(cd "$(cat "$HOME/snapshot")" && find -L . -type f -exec sha256sum {} +)
 """
 
 

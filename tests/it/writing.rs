@@ -44,7 +44,7 @@ fn what_clients_write_survives_a_remount() {
 fn a_file_goes_on_after_its_name_is_gone() {
     let (world, _) = world();
     let path = world.mount_point().join("scratch");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).open(&path).unwrap();
+    let mut file = File::create_new(&path).unwrap();
     fs::remove_file(&path).unwrap();
     file.write_all(b"still here").unwrap();
     assert_eq!(file.metadata().unwrap().len(), 10);
