@@ -4,8 +4,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
 use super::block_map::BlockMap;
@@ -31,6 +32,7 @@ pub(super) struct Entry {
     pub(super) file: BlobFile,
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
+    filling: AtomicBool,
     sealing: AtomicBool,
     sealed: AtomicBool,
     mismatches: AtomicU32,
@@ -48,6 +50,7 @@ impl Entry {
             file: store.file(&blob)?,
             flights: Flights::default(),
             checking: Default::default(),
+            filling: AtomicBool::new(false),
             sealing: AtomicBool::new(false),
             sealed: AtomicBool::new(sealed),
             mismatches: AtomicU32::new(0),
@@ -102,10 +105,15 @@ impl Entry {
     }
 
     /// Writes a block and marks it present. Blocks.
-    pub(super) fn land(&self, block: BlockIndex, bytes: &[u8]) -> Result<u128, CacheError> {
-        let sum = xxh3_128(bytes);
-        let start = block.bytes(self.blob.size).start;
-        self.file.file.write_all_at(bytes, start).map_err(|source| self.file.error(source))?;
+    pub(super) fn land(&self, block: BlockIndex, pieces: &[Bytes]) -> Result<u128, CacheError> {
+        let mut sum = Xxh3::new();
+        let mut offset = block.bytes(self.blob.size).start;
+        for piece in pieces {
+            sum.update(piece);
+            self.file.file.write_all_at(piece, offset).map_err(|source| self.file.error(source))?;
+            offset += piece.len() as u64;
+        }
+        let sum = sum.digest128();
         self.map.land(block, sum);
         Ok(sum)
     }
@@ -131,6 +139,15 @@ impl Entry {
     pub(super) fn unsealed(&self) {
         self.sealed.store(false, Ordering::Release);
         self.sealing.store(false, Ordering::Release);
+    }
+
+    /// Whether the caller is the one to fill the blob; it must end with `filled`.
+    pub(super) fn begin_filling(&self) -> bool {
+        !self.filling.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn filled(&self) {
+        self.filling.store(false, Ordering::Release);
     }
 
     /// The whole content arrived and is not what its name says.
