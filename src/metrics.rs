@@ -35,6 +35,7 @@ macro_rules! metrics {
 
 metrics! {
     read_bytes: "bytes", "Bytes that readers got from the daemon.";
+    passthrough_opens: "opens", "Opens of complete files, whose reads go past the daemon.";
     fetched_bytes: "bytes", "Bytes of contents that came from an origin.";
     fetch_requests: "requests", "Requests for contents sent to an origin, redirects and retries included.";
     fetch_failures: "requests", "Requests for contents that failed or broke off.";

@@ -57,9 +57,10 @@ impl Control for ControlService {
     }
 
     async fn mount(&self, request: Request<MountRequest>) -> Result<Response<MountReply>, Status> {
-        let MountRequest { directory, endpoint, token, offline, allow_other } = request.into_inner();
+        let MountRequest { directory, endpoint, token, offline, allow_other, passthrough_off } = request.into_inner();
         let identity = Identity::new(&endpoint, token.as_deref().map(Token::new), offline);
-        let order = MountOrder { directory: PathBuf::from(directory), identity, allow_other };
+        let passthrough = !passthrough_off;
+        let order = MountOrder { directory: PathBuf::from(directory), identity, allow_other, passthrough };
         self.node.mount(order).await.map_err(refuse)?;
         Ok(Response::new(MountReply {}))
     }

@@ -26,6 +26,7 @@ fn mount(state: MountState) -> proto::MountStatus {
         authenticated: state.order.identity.token.is_some(),
         allow_other: state.order.allow_other,
         detached: state.detached,
+        passthrough: state.passthrough,
     }
 }
 

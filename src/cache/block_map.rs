@@ -81,6 +81,14 @@ impl BlockMap {
         word.checked.fetch_or(bit, Ordering::Release);
     }
 
+    /// The blocks are still present, and their next readers prove them again.
+    pub(super) fn distrust(&self, blocks: BlockRange) {
+        for block in blocks.iter() {
+            let (word, bit) = self.at(block);
+            word.checked.fetch_and(!bit, Ordering::Release);
+        }
+    }
+
     /// The block's bytes are in the file and hash to `sum`.
     pub(super) fn land(&self, block: BlockIndex, sum: u128) {
         self.sums.lock()[block.0 as usize] = sum;

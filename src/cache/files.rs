@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::CacheError;
+use crate::db::FileStamp;
 use crate::types::Blob;
 
 pub(super) struct BlobStore {
@@ -26,6 +28,14 @@ impl BlobStore {
         self.root.join(blob.id.tag()).join(&etag[..2]).join(format!("{etag}-{}", blob.size))
     }
 
+    /// An empty file without a name.
+    pub(super) fn sample(&self) -> io::Result<File> {
+        let path = self.root.join("sample");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    }
+
     /// Opens the blob's file, made sparse at its full size if it is new.
     ///
     /// A file of another size is not cut: its blocks fail their checksums and are fetched again.
@@ -44,6 +54,14 @@ impl BlobStore {
             Err(source) => Err(disk_error(&path, source)),
         }
     }
+}
+
+/// What tells whether a file has been written to since.
+pub(super) fn stamp(file: &File) -> io::Result<FileStamp> {
+    const SECOND: i64 = 1_000_000_000;
+    let metadata = file.metadata()?;
+    let ctime_ns = metadata.ctime().saturating_mul(SECOND).saturating_add(metadata.ctime_nsec());
+    Ok(FileStamp { size: metadata.len(), ctime_ns })
 }
 
 /// A blob's open file and where it lies.

@@ -12,7 +12,7 @@ use super::CacheError;
 use super::block_map::BlockMap;
 use super::files::{BlobFile, BlobStore};
 use super::flights::Flights;
-use crate::db::Database;
+use crate::db::{Database, Seal};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// A hold on a blob: while it lives the blob's file stays open and is not evicted.
@@ -34,7 +34,7 @@ pub(super) struct Entry {
     checking: [Mutex<()>; 16],
     filling: AtomicBool,
     sealing: AtomicBool,
-    sealed: AtomicBool,
+    seal: Mutex<Option<Seal>>,
     mismatches: AtomicU32,
 }
 
@@ -43,7 +43,7 @@ impl Entry {
     const MISMATCHES: u32 = 2;
 
     pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
-        let sealed = db.blob(&blob)?.is_some_and(|row| row.sealed);
+        let seal = db.blob(&blob)?.and_then(|row| row.seal);
         Ok(Self {
             blob,
             map: BlockMap::new(blob.size, db.coverage(&blob)?),
@@ -52,7 +52,7 @@ impl Entry {
             checking: Default::default(),
             filling: AtomicBool::new(false),
             sealing: AtomicBool::new(false),
-            sealed: AtomicBool::new(sealed),
+            seal: Mutex::new(seal),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -122,23 +122,32 @@ impl Entry {
         self.map.has_all(self.map.all())
     }
 
-    pub(super) fn is_sealed(&self) -> bool {
-        self.sealed.load(Ordering::Acquire)
+    pub(super) fn seal(&self) -> Option<Seal> {
+        *self.seal.lock()
     }
 
     /// Whether the caller is the one to seal; it must end with `sealed` or `unsealed`.
     pub(super) fn begin_sealing(&self) -> bool {
-        !self.is_sealed() && self.is_complete() && !self.sealing.swap(true, Ordering::AcqRel)
+        self.seal().is_none() && self.is_complete() && !self.sealing.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn sealed(&self) {
-        self.sealed.store(true, Ordering::Release);
+    pub(super) fn sealed(&self, seal: Seal) {
+        *self.seal.lock() = Some(seal);
         self.sealing.store(false, Ordering::Release);
     }
 
-    pub(super) fn unsealed(&self) {
-        self.sealed.store(false, Ordering::Release);
+    /// Answers the seal that this ended, if there was one.
+    pub(super) fn unsealed(&self) -> Option<Seal> {
+        let ended = self.seal.lock().take();
         self.sealing.store(false, Ordering::Release);
+        ended
+    }
+
+    /// Proves every block that is here once more, and answers those that are not what was recorded.
+    pub(super) fn find_damage(&self) -> Vec<BlockRange> {
+        let mut buffer = Vec::new();
+        self.map.distrust(self.map.all());
+        self.map.all().iter().filter_map(|block| self.check(block, &mut buffer).err()).collect()
     }
 
     /// Whether the caller is the one to fill the blob; it must end with `filled`.

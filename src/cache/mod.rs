@@ -7,7 +7,9 @@
 //! - A block is fetched once however many readers want it (`flights`), and served only if its checksum holds (`lease`).
 //! - A blob is sealed when it is complete and equals what its origin states (`seal`).
 
+mod backing;
 mod block_map;
+mod changes;
 mod fetch;
 mod files;
 mod fill;
@@ -26,9 +28,11 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use changes::SealChanges;
 pub use fill::Fill;
 pub use lease::Lease;
 
+pub use crate::db::Seal;
 use crate::db::{Database, DbError};
 use crate::metrics::Metrics;
 use crate::origin::{Origin, OriginError};
@@ -79,6 +83,7 @@ pub struct BlockCache {
     /// Keeps entries alive a while after their last reader, with their open file and checked blocks.
     recent: moka::sync::Cache<Blob, Arc<Entry>>,
     recorder: recorder::Recorder,
+    watchers: Mutex<Vec<Weak<SealChanges>>>,
     slots: slots::Slots,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -112,6 +117,7 @@ impl BlockCache {
             settings,
             entries: Mutex::default(),
             recent: moka::sync::Cache::new(Self::RECENT),
+            watchers: Mutex::default(),
             slots: slots::Slots::new(settings.memory),
             tasks,
             stopping: CancellationToken::new(),
@@ -250,6 +256,7 @@ impl BlockCache {
             "bytes on disk no longer match their checksum; they are fetched again"
         );
         self.strike_off(entry, damage);
+        self.announce(entry.blob);
     }
 
     /// Drops every block of a blob that is not what it is called.
@@ -257,9 +264,10 @@ impl BlockCache {
         entry.unsealed();
         entry.map.forget(entry.map.all());
         self.strike_off(entry, entry.map.all());
+        self.announce(entry.blob);
     }
 
-    /// The map has forgotten these blocks; the record follows soon.
+    /// The map has forgotten these blocks and the seal; the record follows soon.
     fn strike_off(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
         let (cache, entry) = (self.clone(), entry.clone());
         self.tasks.spawn(async move {

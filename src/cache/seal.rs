@@ -8,7 +8,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::lease::Entry;
-use super::{BlockCache, CacheError};
+use super::{BlockCache, CacheError, files};
+use crate::db::FileStamp;
 use crate::types::{Blob, BlobId};
 
 /// Both hashes of a content: the one it is named by and the one that equal contents share.
@@ -65,6 +66,15 @@ fn prove_file(entry: &Entry) -> io::Result<Option<[u8; 32]>> {
     Ok(proof.finish())
 }
 
+/// Reads the whole file, so not on a thread of the runtime.
+async fn blocking<T: Send + 'static>(
+    entry: &Arc<Entry>,
+    job: impl FnOnce(&Entry) -> T + Send + 'static,
+) -> Result<T, CacheError> {
+    let entry = entry.clone();
+    tokio::task::spawn_blocking(move || job(&entry)).await.map_err(|_| CacheError::Stopping)
+}
+
 impl BlockCache {
     /// Starts proving a blob whose last block has landed. Readers go on meanwhile.
     pub(super) fn seal_if_complete(self: &Arc<Self>, entry: &Arc<Entry>) {
@@ -83,38 +93,46 @@ impl BlockCache {
     fn spawn_seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) {
         let (cache, entry) = (self.clone(), entry.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = cache.seal(&entry, proof).await {
+            if let Err(error) = cache.prove_and_seal(&entry, proof).await {
                 entry.unsealed();
                 tracing::warn!(%error, blob = %entry.blob.id, "a complete file could not be sealed; the next use tries again");
             }
         });
     }
 
-    async fn seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) -> Result<(), CacheError> {
+    async fn prove_and_seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) -> Result<(), CacheError> {
+        // Before it is read: what is written from here on shows.
+        let stamp = files::stamp(&entry.file.file).map_err(|source| entry.file.error(source))?;
         let proof = match proof {
             Some(sha256) => Some(sha256),
-            None => {
-                let proving = entry.clone();
-                let proof = tokio::task::spawn_blocking(move || prove_file(&proving)).await;
-                proof.map_err(|_| CacheError::Stopping)?.map_err(|source| entry.file.error(source))?
-            }
+            None => blocking(entry, prove_file).await?.map_err(|source| entry.file.error(source))?,
         };
         match proof {
-            Some(sha256) => self.sealed(entry, sha256).await,
-            None => {
-                self.mismatched(entry);
-                self.forget_all(entry);
-                Ok(())
-            }
+            Some(sha256) => self.sealed(entry, sha256, stamp).await,
+            None => self.refuse_to_seal(entry).await,
         }
     }
 
-    async fn sealed(&self, entry: &Entry, sha256: [u8; 32]) -> Result<(), CacheError> {
+    async fn sealed(&self, entry: &Entry, sha256: [u8; 32], stamp: FileStamp) -> Result<(), CacheError> {
         // The seal says that every block is recorded: it must not overtake the last of them.
         self.recorder.flush().await;
-        self.db.seal(entry.blob, sha256).await?;
-        entry.sealed();
-        tracing::debug!(blob = %entry.blob.id, "complete and verified");
+        let seal = self.db.seal(entry.blob, sha256, stamp).await?;
+        entry.sealed(seal);
+        tracing::debug!(blob = %entry.blob.id, epoch = seal.epoch, "complete and verified");
+        self.announce(entry.blob);
+        Ok(())
+    }
+
+    /// Blocks that are not as they came are this disk's fault; else it is the origin's, and nothing of it can be used.
+    async fn refuse_to_seal(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), CacheError> {
+        let damage = blocking(entry, Entry::find_damage).await?;
+        if damage.is_empty() {
+            self.mismatched(entry);
+            self.forget_all(entry);
+        }
+        for blocks in damage {
+            self.drop_damaged(entry, blocks);
+        }
         Ok(())
     }
 

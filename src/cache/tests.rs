@@ -282,13 +282,13 @@ async fn a_complete_blob_is_sealed_and_stays_so() {
     let bench = Bench::new(Scripted::new(LARGE));
     bench.read(ByteRange::new(0, LARGE as u64)).await.unwrap();
     let sealed = async {
-        while !bench.lease().0.is_sealed() {
+        while bench.lease().0.seal().is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), sealed).await.expect("it is never sealed");
     let bench = bench.restart().await;
-    assert!(bench.lease().0.is_sealed());
+    assert!(bench.lease().0.seal().is_some());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::api::client::{Client, ClientError};
 use crate::api::proto::MountRequest;
-use crate::config::Config;
+use crate::config::{Config, PassthroughWish};
 use crate::control::MountOrder;
 use crate::daemon::background::{self, Started};
 use crate::daemon::directories::Directories;
@@ -85,7 +85,12 @@ fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
     }
     let token = config.token(directory)?;
     let identity = Identity::new(settings.hub_endpoint.as_str(), token, settings.hub_offline);
-    Ok(MountOrder { directory: directory.to_owned(), identity, allow_other: settings.mount_allow_other })
+    Ok(MountOrder {
+        directory: directory.to_owned(),
+        identity,
+        allow_other: settings.mount_allow_other,
+        passthrough: settings.mount_passthrough == PassthroughWish::Auto,
+    })
 }
 
 /// Asks the daemon that has the cache directory, or starts one. Which of both holds may change at any moment: a daemon
@@ -132,6 +137,7 @@ async fn ask(holder: &Holder, order: &MountOrder) -> Result<(), ClientError> {
         token: order.identity.token.as_ref().map(|token| token.secret().to_owned()),
         offline: order.identity.offline,
         allow_other: order.allow_other,
+        passthrough_off: !order.passthrough,
     };
     Client::connect(&holder.socket).await?.mount(request).await.map(drop)
 }

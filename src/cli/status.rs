@@ -67,6 +67,7 @@ fn json(statuses: &[StatusReply]) -> Value {
             "authenticated": mount.authenticated,
             "allow_other": mount.allow_other,
             "detached": mount.detached,
+            "passthrough": mount.passthrough,
         })
     };
     let repo = |repo: &RepoStatus| {
@@ -133,13 +134,13 @@ fn push(text: &mut String, table: Table) {
 }
 
 fn mounts(mounts: &[MountStatus], terminal: bool) -> Table {
-    let mut table = table(&["MOUNT", "HUB", "ACCESS"], terminal);
+    let mut table = table(&["MOUNT", "HUB", "ACCESS", "PASSTHROUGH"], terminal);
     for mount in mounts {
         let mut access = vec![if mount.authenticated { "with token" } else { "anonymous" }];
         access.extend(mount.offline.then_some("offline"));
         access.extend(mount.allow_other.then_some("all users"));
         access.extend(mount.detached.then_some("unmounted, still in use"));
-        table.add_row([mount.directory.as_str(), mount.endpoint.as_str(), &access.join(", ")]);
+        table.add_row([mount.directory.as_str(), mount.endpoint.as_str(), &access.join(", "), &mount.passthrough]);
     }
     table
 }
@@ -233,6 +234,7 @@ mod tests {
             authenticated: true,
             allow_other: false,
             detached: false,
+            passthrough: "on".to_owned(),
         };
         StatusReply {
             version: "0.1.0".to_owned(),
@@ -242,7 +244,13 @@ mod tests {
             cached_bytes: 3 << 30,
             mounts: vec![
                 mount.clone(),
-                MountStatus { directory: "/b".to_owned(), offline: false, authenticated: false, ..mount },
+                MountStatus {
+                    directory: "/b".to_owned(),
+                    offline: false,
+                    authenticated: false,
+                    passthrough: "off: why".to_owned(),
+                    ..mount
+                },
             ],
             repos: vec![repo("acme/tiny", "main", 1 << 20, 1 << 20), repo("datasets/acme/big", "", 12_345_678_901, 5)],
             counters: [("read_bytes".to_owned(), 9), ("fetched_bytes".to_owned(), 4)].into(),
@@ -254,9 +262,9 @@ mod tests {
         let expected = "\
 Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
 
- MOUNT    HUB                     ACCESS
- /mnt/hf  https://huggingface.co  with token, offline
- /b       https://huggingface.co  anonymous
+ MOUNT    HUB                     ACCESS               PASSTHROUGH
+ /mnt/hf  https://huggingface.co  with token, offline  on
+ /b       https://huggingface.co  anonymous            off: why
 
  MODEL              REVISION  COMMIT        FILES      SIZE  CACHED
  acme/tiny          main      0123456789ab     11   1.0 MiB   100 %
@@ -289,7 +297,7 @@ Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
             daemon["mounts"][0],
             json!({
                 "directory": "/mnt/hf", "endpoint": "https://huggingface.co", "offline": true, "authenticated": true,
-                "allow_other": false, "detached": false,
+                "allow_other": false, "detached": false, "passthrough": "on",
             })
         );
         assert_eq!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
 use super::places::Places;
-use super::value::{Bytes, Endpoint, LogFormat, LogLevel, Seconds, Value};
+use super::value::{Bytes, Endpoint, LogFormat, LogLevel, PassthroughWish, Seconds, Value};
 
 /// What is known of a setting without its type.
 #[derive(Debug)]
@@ -172,6 +172,13 @@ settings! {
         default: |_| false,
         shown: "false",
         help: "Let other users into the mount. For an ordinary user /etc/fuse.conf must say user_allow_other"
+    }
+    mount_passthrough: PassthroughWish {
+        key: "mount.passthrough",
+        flag: Flag::Mount("passthrough"),
+        default: |_| PassthroughWish::Auto,
+        shown: "auto",
+        help: "Let the kernel read complete files past the daemon, at the disk's own speed, where it can: as root, on Linux 6.9 or newer, with the cache on a disk's own file system. With off the daemon serves and checks every read"
     }
     logging_level: LogLevel {
         key: "logging.level",

@@ -223,3 +223,8 @@ words! {
     /// How a log line looks.
     LogFormat("FORMAT") { Pretty = "pretty", Compact = "compact", Json = "json", }
 }
+
+words! {
+    /// Whether complete files are passed through.
+    PassthroughWish("auto|off") { Auto = "auto", Off = "off", }
+}

@@ -29,6 +29,8 @@ pub struct MountOrder {
     pub directory: PathBuf,
     pub identity: Identity,
     pub allow_other: bool,
+    /// Whether the kernel is to read complete files past the daemon, where it can.
+    pub passthrough: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct MountState {
     pub order: MountOrder,
     /// Out of its directory, still open in some process.
     pub detached: bool,
+    /// `on`, or `off` and why; empty while it is being mounted.
+    pub passthrough: String,
 }
 
 /// What an unmount came to.
@@ -144,7 +148,7 @@ impl Node {
         }
         let id = MountId(register.next);
         register.next += 1;
-        let state = MountState { order: order.clone(), detached: false };
+        let state = MountState { order: order.clone(), detached: false, passthrough: String::new() };
         register.entries.insert(id, Entry { state, mounted: None });
         self.changes.send_replace(());
         Ok(Seat { node: self.clone(), id })
@@ -215,7 +219,7 @@ impl Node {
     }
 
     fn states(&self) -> Vec<MountState> {
-        self.register.lock().entries.values().map(|entry| entry.state.clone()).collect()
+        self.register.lock().entries.values().map(Entry::now).collect()
     }
 
     /// Resolves when the last mount is gone; from then on none is accepted. Before the first mount it waits for that.
@@ -273,6 +277,11 @@ async fn end_one(directory: PathBuf, mounted: Arc<dyn Mounted>, patience: Durati
 }
 
 impl Entry {
+    fn now(&self) -> MountState {
+        let passthrough = self.mounted.as_ref().map_or_else(String::new, |mounted| mounted.passthrough());
+        MountState { passthrough, ..self.state.clone() }
+    }
+
     fn live(&self) -> Option<(PathBuf, Arc<dyn Mounted>)> {
         Some((self.state.order.directory.clone(), self.mounted.clone()?))
     }

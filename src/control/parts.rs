@@ -31,6 +31,8 @@ pub trait Plane: Send + Sync + 'static {
 pub trait Mounted: Send + Sync + 'static {
     /// Resolves when the kernel has let go of it, whoever unmounted it.
     async fn finished(&self);
+    /// Whether complete files are passed through: `on`, or `off` and why.
+    fn passthrough(&self) -> String;
     /// Takes it from its directory; with `lazy` even while it is in use.
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError>;
 }
@@ -50,6 +52,7 @@ impl Plane for Parts {
         let plan = MountPlan {
             directory: order.directory.clone(),
             allow_other: order.allow_other,
+            passthrough: order.passthrough,
             identity: order.identity.clone(),
             cache_directory: self.cache_directory.clone(),
         };
@@ -74,6 +77,10 @@ impl Plane for Parts {
 impl Mounted for Session {
     async fn finished(&self) {
         Session::finished(self).await;
+    }
+
+    fn passthrough(&self) -> String {
+        Session::passthrough(self)
     }
 
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {

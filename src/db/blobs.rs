@@ -8,7 +8,22 @@ use crate::types::{Blob, BlockIndex};
 /// A blob's row, as far as the cache needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobRow {
-    pub sealed: bool,
+    pub seal: Option<Seal>,
+}
+
+/// A blob is complete and equal to what its origin states, and this was its file then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// Which sealing of this blob it is, from 1 on. A number never comes again.
+    pub epoch: u64,
+    pub file: FileStamp,
+}
+
+/// By what a file shows that it has been written to since, whoever did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    pub size: u64,
+    pub ctime_ns: i64,
 }
 
 /// A row of `blocks`: the presence and checksums of 64 blocks.
@@ -64,9 +79,10 @@ impl Database {
     /// `None` for a blob that no listing has named yet.
     pub fn blob(&self, blob: &Blob) -> Result<Option<BlobRow>, DbError> {
         self.read(|db| {
-            let mut query =
-                db.prepare_cached("SELECT sealed_at IS NOT NULL FROM blobs WHERE name = ?1 AND size = ?2")?;
-            query.query_row(key(blob), |row| Ok(BlobRow { sealed: row.get(0)? })).optional()
+            let mut query = db.prepare_cached(
+                "SELECT sealed_at, epoch, file_size, file_ctime_ns FROM blobs WHERE name = ?1 AND size = ?2",
+            )?;
+            query.query_row(key(blob), |row| Ok(BlobRow { seal: seal(row)? })).optional()
         })
     }
 
@@ -122,14 +138,16 @@ impl Database {
     }
 
     /// The blob is complete and equal to what its origin states.
-    pub async fn seal(&self, blob: Blob, sha256: [u8; 32]) -> Result<(), DbError> {
+    pub async fn seal(&self, blob: Blob, sha256: [u8; 32], file: FileStamp) -> Result<Seal, DbError> {
         self.write(move |db| {
             let row = ensure_blob(db, blob)?;
-            db.execute(
-                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3 WHERE id = ?1",
-                params![row, now() as i64, sha256],
+            let epoch: i64 = db.query_row(
+                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3, file_size = ?4, file_ctime_ns = ?5, epoch = epoch + 1
+                 WHERE id = ?1 RETURNING epoch",
+                params![row, now() as i64, sha256, file.size as i64, file.ctime_ns],
+                |row| row.get(0),
             )?;
-            Ok(())
+            Ok(Seal { epoch: epoch as u64, file })
         })
         .await
     }
@@ -141,6 +159,13 @@ impl Database {
         })
         .map(|bytes| bytes as u64)
     }
+}
+
+fn seal(row: &rusqlite::Row) -> Result<Option<Seal>, rusqlite::Error> {
+    let (sealed_at, size, ctime_ns): (Option<i64>, Option<i64>, Option<i64>) = (row.get(0)?, row.get(2)?, row.get(3)?);
+    let (Some(_), Some(size), Some(ctime_ns)) = (sealed_at, size, ctime_ns) else { return Ok(None) };
+    let file = FileStamp { size: size as u64, ctime_ns };
+    Ok(Some(Seal { epoch: row.get::<_, i64>(1)? as u64, file }))
 }
 
 fn key(blob: &Blob) -> (String, i64) {
@@ -206,10 +231,13 @@ mod tests {
         let db = Database::open(&folder.path().join("models.db")).unwrap();
         let blob = Blob { id: BlobId::Sha256([3; 32]), size: 2 * BLOCK_SIZE };
         db.record(blob, vec![landed(0), landed(1)]).await.unwrap();
-        db.seal(blob, [3; 32]).await.unwrap();
-        assert!(db.blob(&blob).unwrap().unwrap().sealed);
+        let file = FileStamp { size: blob.size, ctime_ns: 5 };
+        let first = db.seal(blob, [3; 32], file).await.unwrap();
+        assert_eq!(db.blob(&blob).unwrap().unwrap().seal, Some(first));
         db.forget_blocks(blob, vec![BlockIndex(1)]).await.unwrap();
-        assert!(!db.blob(&blob).unwrap().unwrap().sealed);
+        assert_eq!(db.blob(&blob).unwrap().unwrap().seal, None);
         assert_eq!(db.coverage(&blob).unwrap()[0].present, 1);
+        let second = db.seal(blob, [3; 32], file).await.unwrap();
+        assert!(second.epoch > first.epoch, "a sealing's number never comes again");
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
-pub use blobs::{BlobRow, LandedBlock, StoredChunk};
+pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
 pub use nodes::{NodeRow, ViewId};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
 

@@ -251,6 +251,22 @@ impl Database {
         })
     }
 
+    /// The repositories of `endpoint` in which some known file has this content.
+    pub fn repos_with(&self, endpoint: &str, blob: &Blob) -> Result<Vec<RepoId>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT DISTINCT repo FROM blobs
+                 JOIN files ON files.blob_id = blobs.id
+                 JOIN snapshots ON snapshots.id = snapshot_id
+                 JOIN repos ON repos.id = repo_id
+                 WHERE name = ?2 AND size = ?3 AND endpoint = ?1",
+            )?;
+            let key = params![endpoint, blob.id.to_string(), blob.size as i64];
+            let names = query.query_map(key, |row| row.get::<_, String>(0))?;
+            Ok(names.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|name| name.parse().ok()).collect())
+        })
+    }
+
     /// Every snapshot with its size and how much of it is on disk.
     pub fn summary(&self) -> Result<Vec<RepoRow>, DbError> {
         self.read(|db| {

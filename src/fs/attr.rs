@@ -106,6 +106,10 @@ impl Shape {
         self
     }
 
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(super) fn at(self, node: Node, view: &View) -> Attr {
         self.owned(node, view.owner)
     }

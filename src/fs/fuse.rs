@@ -28,6 +28,7 @@ use super::error::FsError;
 use super::list::Listed;
 use super::lookup::Lookup;
 use super::model_fs::ModelFs;
+use super::passthrough::Passthrough;
 use super::read::{OpenMode, TryRead};
 use super::scratch::{Change, NewTime, Owner, RenameMode};
 use crate::tree::Node;
@@ -198,6 +199,14 @@ impl Filesystem for Adapter {
                 tracing::debug!(?refused, "the kernel lacks a capability");
             }
         }
+        if self.fs.passthrough.is_wanted() {
+            // Backing files lie on no stacked file system, and a stacked one may still be put on top of this mount.
+            const STACK: u32 = 1;
+            let negotiated = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+            if !negotiated || config.set_max_stack_depth(STACK).is_err() {
+                self.fs.passthrough.turn_off(Passthrough::NO_KERNEL);
+            }
+        }
         // What is too much comes back as the most that is possible.
         const READ_AHEAD: u32 = 1 << 20;
         if let Err(most) = config.set_max_readahead(READ_AHEAD) {
@@ -339,6 +348,13 @@ impl Filesystem for Adapter {
                 reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
             }
             Ok(OpenMode::Fresh) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Ok(OpenMode::Passthrough(id)) => {
+                // SAFETY: the id is open, and stays so until this handle is released; `into_raw` leaves that to `release`.
+                let backing = unsafe { reply.wrap_backing(id.0) };
+                // With FOPEN_KEEP_CACHE the kernel would refuse the open.
+                reply.opened_passthrough(FileHandle(0), FopenFlags::FOPEN_NOFLUSH, &backing);
+                backing.into_raw();
+            }
             Err(error) => reply.error(error),
         });
     }

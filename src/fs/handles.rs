@@ -49,11 +49,11 @@ impl Handles {
     }
 
     pub(super) fn file(&self, node: Node) -> Option<Arc<OpenFile>> {
-        self.files.get(&node)
+        self.files.get(&node.cold())
     }
 
     pub(super) fn insert_file(&self, node: Node, file: OpenFile) -> Arc<OpenFile> {
-        self.files.get_with(node, || Arc::new(file))
+        self.files.get_with(node.cold(), || Arc::new(file))
     }
 
     /// The open file of a node of the writable layer. It outlives the file's name.

@@ -1,6 +1,6 @@
 //! Folders: what this node knows of them, and what clients made in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::attr::Kind;
 use super::error::FsError;
@@ -8,7 +8,7 @@ use super::lookup::{Found, TOKEN};
 use super::model_fs::ModelFs;
 use crate::tree::Node;
 use crate::tree::layout::{Place, join, split};
-use crate::types::{RepoId, SnapshotEntry};
+use crate::types::{Blob, RepoId, SnapshotEntry};
 
 /// An entry of a folder.
 pub struct Listed {
@@ -25,12 +25,27 @@ impl ModelFs {
         let (path, place) = self.place(node)?;
         let names = self.names(&path, &place).await?;
         let paths = names.keys().map(|name| join(&path, name)).collect();
-        let nodes = self.nodes.ensure_all(paths).await?;
+        let mut nodes = self.nodes.ensure_all(paths).await?;
+        if let Place::Blobs(repo) = &place {
+            self.contents(repo, &names, &mut nodes)?;
+        }
         let parent = self.nodes.ensure(split(&path).0).await?;
         let dots = [(".", node), ("..", parent)];
         let dots = dots.map(|(name, node)| Listed { name: name.to_owned(), kind: Kind::Folder, node });
         let entries = names.into_iter().zip(nodes).map(|((name, kind), node)| Listed { name, kind, node });
         Ok(dots.into_iter().chain(entries).collect())
+    }
+
+    /// Complete files are listed under the numbers by which they are found.
+    fn contents(&self, repo: &RepoId, names: &Names, nodes: &mut [Node]) -> Result<(), FsError> {
+        let blobs = self.tree.blobs(&self.view.identity, repo)?;
+        let blobs: HashMap<String, Blob> = blobs.into_iter().map(|blob| (blob.id.etag(), blob)).collect();
+        for (name, node) in names.keys().zip(nodes) {
+            if let Some(blob) = blobs.get(name) {
+                *node = self.content_node(*node, blob)?;
+            }
+        }
+        Ok(())
     }
 
     async fn names(&self, path: &str, place: &Place) -> Result<Names, FsError> {
@@ -69,7 +84,7 @@ impl ModelFs {
                 names.extend(snapshot.children(folder).map(|(name, entry)| (name.to_owned(), kind(entry))));
             }
             Place::Blobs(repo) => {
-                names.extend(self.tree.blobs(identity, repo)?.iter().map(|blob| (blob.etag(), Kind::File)));
+                names.extend(self.tree.blobs(identity, repo)?.iter().map(|blob| (blob.id.etag(), Kind::File)));
             }
             // What is not there is found by name only: it has no end.
             Place::NoExist(_) | Place::NoExistIn(..) | Place::Trees(_) => {}

@@ -30,9 +30,13 @@ impl ModelFs {
     pub async fn lookup(&self, parent: Node, name: &str) -> Result<Lookup, FsError> {
         let (folder, _) = self.place(parent)?;
         let path = join(&folder, name);
-        match self.find(&path, &Place::of(&path)).await? {
+        let place = Place::of(&path);
+        match self.find(&path, &place).await? {
             Found::Absent(lasting) => Ok(Lookup::Absent(lasting)),
-            Found::Virtual(shape) => Ok(Lookup::Found(shape.at(self.nodes.ensure(&path).await?, &self.view))),
+            Found::Virtual(shape) => {
+                let node = self.node_at(self.nodes.ensure(&path).await?, &place, shape.size())?;
+                Ok(Lookup::Found(shape.at(node, &self.view)))
+            }
             Found::Scratch(stored) => Ok(Lookup::Found(Attr::of_scratch(self.nodes.ensure(&path).await?, stored))),
         }
     }

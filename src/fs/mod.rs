@@ -17,6 +17,7 @@ mod list;
 mod lookup;
 mod model_fs;
 pub mod mount;
+mod passthrough;
 mod read;
 pub mod scratch;
 pub mod session;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::discard::Discarded;
 use super::error::FsError;
 use super::handles::Handles;
+use super::passthrough::Passthrough;
 use super::scratch::Scratch;
 use super::view::View;
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, SealChanges};
 use crate::metrics::Metrics;
 use crate::tree::layout::Place;
 use crate::tree::{Node, Nodes, Tree};
@@ -24,6 +25,8 @@ pub struct ModelFs {
     pub(super) scratch: Scratch,
     pub(super) handles: Handles,
     pub(super) discarded: Discarded,
+    pub(super) passthrough: Passthrough,
+    pub(super) seal_changes: Arc<SealChanges>,
 }
 
 impl ModelFs {
@@ -35,7 +38,10 @@ impl ModelFs {
         nodes: Nodes,
         scratch: Scratch,
     ) -> Self {
-        Self { view, tree, cache, metrics, nodes, scratch, handles: Handles::new(), discarded: Discarded::new() }
+        let passthrough = Passthrough::new(view.passthrough);
+        let seal_changes = cache.seal_changes();
+        let (handles, discarded) = (Handles::new(), Discarded::new());
+        Self { view, tree, cache, metrics, nodes, scratch, handles, discarded, passthrough, seal_changes }
     }
 
     /// The path of a node and what it means.

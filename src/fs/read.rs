@@ -7,6 +7,7 @@ use super::error::FsError;
 use super::handles::OpenFile;
 use super::lookup::TOKEN;
 use super::model_fs::ModelFs;
+use super::mount::BackingId;
 use super::scratch::{Access, OpenFlags};
 use crate::tree::Node;
 use crate::tree::layout::Place;
@@ -19,6 +20,8 @@ pub enum OpenMode {
     Immutable,
     /// The content may differ from the last time.
     Fresh,
+    /// The kernel reads this file itself.
+    Passthrough(BackingId),
 }
 
 /// The answer to a read that was tried without waiting.
@@ -37,8 +40,14 @@ impl ModelFs {
             Place::Blob(..) => {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
-                self.open_file(node)?;
-                Ok(OpenMode::Immutable)
+                let open = self.open_file(node)?;
+                match node.epoch() {
+                    Some(epoch) => Ok(OpenMode::Passthrough(self.open_hot(node, epoch, &open)?)),
+                    None => {
+                        self.passthrough.opened_cold(node, file.blob);
+                        Ok(OpenMode::Immutable)
+                    }
+                }
             }
             _ => {
                 if self.scratch.stat(&path)?.is_some() {

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use fuser::SessionACL;
+use fuser::{INodeNo, SessionACL};
 use tokio::sync::watch;
 
 use super::fuse::Adapter;
 use super::model_fs::ModelFs;
-use super::mount::{self, MountError, MountOptions};
+use super::mount::{self, Backings, MountError, MountOptions};
+use super::passthrough::MovedName;
 use super::scratch::{Owner, Scratch, ScratchError};
 use super::view::View;
 use crate::cache::BlockCache;
@@ -23,6 +24,8 @@ use crate::types::Identity;
 pub struct MountPlan {
     pub directory: PathBuf,
     pub allow_other: bool,
+    /// Whether the kernel is to read complete files past the daemon, where it can.
+    pub passthrough: bool,
     pub identity: Identity,
     /// Below it lie the writable layers of all mounts.
     pub cache_directory: PathBuf,
@@ -43,6 +46,7 @@ pub enum SessionError {
 /// A mount that answers. Dropping it does not unmount: `mount::unmount` does, and then `finished` returns.
 pub struct Session {
     directory: PathBuf,
+    fs: Weak<ModelFs>,
     ended: watch::Receiver<bool>,
 }
 
@@ -81,17 +85,55 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let directory = mounted.directory;
         let owner = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-        let view = View { directory: directory.clone(), identity: plan.identity, shared: plan.allow_other, owner };
+        let view = View {
+            directory: directory.clone(),
+            identity: plan.identity,
+            shared: plan.allow_other,
+            passthrough: plan.passthrough,
+            owner,
+        };
         let scratch = Scratch::open(view.scratch_directory(&plan.cache_directory))?;
         let nodes = tree.nodes(&directory.to_string_lossy(), true).await?;
-        let fs = Arc::new(ModelFs::new(view, tree, cache, metrics, nodes, scratch));
-        let adapter = Adapter::new(fs, tokio::runtime::Handle::current());
+        let fs = Arc::new(ModelFs::new(view, tree, cache.clone(), metrics, nodes, scratch));
+        let adapter = Adapter::new(fs.clone(), tokio::runtime::Handle::current());
         let device = mounted.device;
+        let backings = device.try_clone().map(Backings::new);
         let handshake = blocking(move || fuser::Session::from_fd(adapter, device, SessionACL::All, Self::config()));
         let session =
             handshake.await.map_err(|source| SessionError::Handshake { directory: directory.clone(), source })?;
+        let trying = fs.clone();
+        blocking(move || trying.passthrough.try_out(backings, cache.sample_file())).await;
+        tracing::info!(directory = %directory.display(), passthrough = fs.passthrough(), "complete files");
+        let names = session.notifier();
+        let known = Arc::downgrade(&fs);
         let ended = Self::run(session, directory.clone())?;
-        Ok(Self { directory, ended })
+        tokio::spawn(Self::move_names(fs, names, ended.clone()));
+        Ok(Self { directory, fs: known, ended })
+    }
+
+    /// Tells the kernel to look up again what has moved. Never from inside a request: the kernel may hold the folder that
+    /// it names, and wait for that request.
+    async fn move_names(fs: Arc<ModelFs>, kernel: fuser::Notifier, mut ended: watch::Receiver<bool>) {
+        loop {
+            let moved = tokio::select! {
+                _ = ended.wait_for(|ended| *ended) => return,
+                moved = fs.moved_names() => moved,
+            };
+            let kernel = kernel.clone();
+            let forget = move || {
+                for MovedName { folder, name } in moved {
+                    if let Err(error) = kernel.inval_entry(INodeNo(folder.0), name.as_ref()) {
+                        tracing::debug!(%error, name, "the kernel keeps a name");
+                    }
+                }
+            };
+            blocking(forget).await;
+        }
+    }
+
+    /// `on`, or `off` and why complete files are not passed through.
+    pub fn passthrough(&self) -> String {
+        self.fs.upgrade().map_or_else(|| "off: the mount has ended".to_owned(), |fs| fs.passthrough())
     }
 
     fn config() -> fuser::Config {

@@ -15,6 +15,8 @@ pub struct View {
     pub identity: Identity,
     /// Whether other users may enter. Then the folders that clients write in are open to all, as /tmp is.
     pub shared: bool,
+    /// Whether the kernel is to read complete files past the daemon, where it can.
+    pub passthrough: bool,
     /// Who owns the virtual files.
     pub owner: Owner,
 }

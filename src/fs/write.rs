@@ -185,6 +185,7 @@ impl ModelFs {
 
     pub fn release(&self, node: Node) {
         self.handles.close_scratch(node);
+        self.content_released(node);
     }
 
     pub fn sync(&self, node: Node, data_only: bool) -> Result<(), FsError> {

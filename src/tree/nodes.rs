@@ -17,8 +17,25 @@ impl Node {
     pub const ROOT: Node = Node(1);
     const EPOCH_BITS: u32 = 16;
 
-    fn cold(row: NodeRow) -> Self {
+    fn of(row: NodeRow) -> Self {
         Node(row.0 << Self::EPOCH_BITS)
+    }
+
+    /// The node whose content is served by the daemon.
+    pub fn cold(self) -> Self {
+        if self == Self::ROOT { self } else { Self::of(self.row()) }
+    }
+
+    /// The node of the `epoch`-th sealing of this file's content. A number past the last one that fits has none.
+    pub fn hot(self, epoch: u64) -> Option<Self> {
+        let fits = 0 < epoch && epoch < 1 << Self::EPOCH_BITS;
+        fits.then(|| Node(self.cold().0 | epoch))
+    }
+
+    /// Which sealing a hot node stands for; `None` for a cold one.
+    pub fn epoch(self) -> Option<u64> {
+        let epoch = self.0 & ((1 << Self::EPOCH_BITS) - 1);
+        (self != Self::ROOT && epoch != 0).then_some(epoch)
     }
 
     fn row(self) -> NodeRow {
@@ -65,23 +82,28 @@ impl Nodes {
         if node == Node::ROOT {
             return Ok(Some("".into()));
         }
-        if let Some(path) = self.by_node.get(&node) {
+        if let Some(path) = self.by_node.get(&node.cold()) {
             return Ok(Some(path));
         }
         let Some(path) = self.db.node_path(self.view, node.row())? else { return Ok(None) };
         let path: Arc<str> = path.into();
-        self.remember(&path, node);
+        self.remember(&path, node.cold());
         Ok(Some(path))
     }
 
-    /// The node of `path`, made if need be.
-    pub async fn ensure(&self, path: &str) -> Result<Node, DbError> {
+    /// The node of `path` if it has one: the kernel may know it.
+    pub fn find(&self, path: &str) -> Result<Option<Node>, DbError> {
         if let Some(node) = self.known(path) {
-            return Ok(node);
+            return Ok(Some(node));
         }
-        if let Some(row) = self.db.find_node(self.view, path)? {
-            let node = Node::cold(row);
-            self.remember(&path.into(), node);
+        let Some(row) = self.db.find_node(self.view, path)? else { return Ok(None) };
+        self.remember(&path.into(), Node::of(row));
+        Ok(Some(Node::of(row)))
+    }
+
+    /// The node of `path`, made if need be. It is the cold one, as is every node here.
+    pub async fn ensure(&self, path: &str) -> Result<Node, DbError> {
+        if let Some(node) = self.find(path)? {
             return Ok(node);
         }
         Ok(self.ensure_all(vec![path.to_owned()]).await?[0])
@@ -94,7 +116,7 @@ impl Nodes {
             return Ok(nodes);
         }
         let rows = self.db.ensure_nodes(self.view, paths.clone()).await?;
-        let nodes: Vec<Node> = rows.into_iter().map(Node::cold).collect();
+        let nodes: Vec<Node> = rows.into_iter().map(Node::of).collect();
         for (path, node) in paths.into_iter().zip(&nodes) {
             self.remember(&path.into(), *node);
         }
@@ -124,5 +146,21 @@ impl Nodes {
     fn forget_all(&self) {
         self.by_path.invalidate_all();
         self.by_node.invalidate_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_its_row_and_its_epoch_and_nothing_else() {
+        let cold = Node::of(NodeRow(7));
+        let hot = cold.hot(3).unwrap();
+        assert_ne!(hot, cold);
+        assert_eq!((hot.cold(), hot.epoch(), cold.epoch()), (cold, Some(3), None));
+        assert_eq!(hot.hot(4).unwrap().epoch(), Some(4));
+        assert_eq!((cold.hot(0), cold.hot(1 << 16)), (None, None), "it would mean something else");
+        assert_eq!((Node::ROOT.cold(), Node::ROOT.epoch()), (Node::ROOT, None));
     }
 }

@@ -1,11 +1,12 @@
 //! The file lists of commits, asked for once and kept.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Tree, TreeError};
 use crate::db::GrantScope;
 use crate::origin::{OriginError, OriginErrorKind};
-use crate::types::{BlobId, Commit, Identity, RemoteFile, RepoId, Snapshot};
+use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, Snapshot};
 
 impl Tree {
     /// The files of `commit`. A known list costs no network.
@@ -68,16 +69,20 @@ impl Tree {
     }
 
     /// Every content that the known commits of `repo` name.
-    pub fn blobs(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<BlobId>, TreeError> {
-        let mut blobs = Vec::new();
+    pub fn blobs(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<Blob>, TreeError> {
+        let mut blobs = BTreeMap::new();
         for commit in self.commits(identity, repo)? {
             if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
-                blobs.extend(snapshot.files().map(|(_, blob)| blob.id));
+                // Of two claims about a length the last one counts, here as in `file_with`.
+                blobs.extend(snapshot.files().map(|(_, blob)| (blob.id, blob)));
             }
         }
-        blobs.sort();
-        blobs.dedup();
-        Ok(blobs)
+        Ok(blobs.into_values().collect())
+    }
+
+    /// The repositories with a file of this content, as far as this node has listed them.
+    pub fn repos_with(&self, identity: &Identity, blob: &Blob) -> Result<Vec<RepoId>, TreeError> {
+        Ok(self.db.repos_with(&identity.endpoint, blob)?)
     }
 
     /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.

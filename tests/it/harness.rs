@@ -25,17 +25,19 @@ pub struct Node {
     tree: Arc<Tree>,
     pub metrics: Arc<Metrics>,
     directory: PathBuf,
+    passthrough: bool,
     sessions: Vec<Session>,
 }
 
 pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
+    pub passthrough: bool,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(3600), give_up: Duration::from_secs(10) }
+        Self { refresh: Duration::from_secs(3600), give_up: Duration::from_secs(10), passthrough: true }
     }
 }
 
@@ -53,7 +55,15 @@ impl Node {
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
         };
         let tree = Tree::new(db, hub, TreeSettings { refresh: options.refresh });
-        Self { runtime, cache: opened.unwrap(), tree, metrics, directory: directory.to_owned(), sessions: Vec::new() }
+        Self {
+            runtime,
+            cache: opened.unwrap(),
+            tree,
+            metrics,
+            directory: directory.to_owned(),
+            passthrough: options.passthrough,
+            sessions: Vec::new(),
+        }
     }
 
     pub fn mount(&mut self, at: &Path, identity: Identity) {
@@ -61,12 +71,18 @@ impl Node {
         let plan = MountPlan {
             directory: at.to_owned(),
             allow_other: false,
+            passthrough: self.passthrough,
             identity,
             cache_directory: self.directory.clone(),
         };
         let start = Session::start(plan, self.tree.clone(), self.cache.clone(), self.metrics.clone());
         let session = self.runtime.block_on(start).unwrap();
         self.sessions.push(session);
+    }
+
+    /// Whether the first mount passes complete files through, and why not.
+    pub fn passthrough(&self) -> String {
+        self.sessions[0].passthrough()
     }
 
     /// Unmounts everything and ends, as a daemon does.
@@ -112,7 +128,11 @@ impl World {
     }
 
     pub fn with(hub: Hub, options: NodeOptions, token: Option<&str>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), hub, options, token)
+    }
+
+    /// All of it lies in `folder`.
+    pub fn within(folder: tempfile::TempDir, hub: Hub, options: NodeOptions, token: Option<&str>) -> Self {
         std::fs::create_dir(folder.path().join("cache")).unwrap();
         let mut world = Self { hub, folder, node: None };
         world.start(options, token, false);
@@ -150,6 +170,14 @@ impl World {
     /// `hub/models--…` of a model.
     pub fn repo(&self, name: &str) -> PathBuf {
         self.mount_point().join("hub").join(format!("models--{}", name.replace('/', "--")))
+    }
+
+    /// Where the cache keeps a content of `len` bytes that has the name `file`.
+    pub fn stored(&self, file: &Path, len: usize) -> PathBuf {
+        let blob = std::fs::read_link(file).unwrap();
+        let etag = blob.file_name().unwrap().to_str().unwrap().to_owned();
+        let kind = if etag.len() == 64 { "sha256" } else { "git-sha1" };
+        self.cache_directory().join("blobs").join(kind).join(&etag[..2]).join(format!("{etag}-{len}"))
     }
 
     /// A file of a model's commit.

@@ -5,6 +5,7 @@
 mod failures;
 mod harness;
 mod layout;
+mod passthrough;
 mod processes;
 mod reading;
 mod writing;

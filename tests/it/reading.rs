@@ -103,10 +103,7 @@ fn damage_on_disk_is_found_and_fetched_again() {
     let path = world.file("acme/big", &commit, "model.safetensors");
     assert!(fs::read(&path).unwrap() == bytes);
     world.restart();
-    let blob = fs::read_link(&path).unwrap();
-    let etag = blob.file_name().unwrap().to_str().unwrap().to_owned();
-    let stored = world.cache_directory().join("blobs/sha256").join(&etag[..2]).join(format!("{etag}-{}", bytes.len()));
-    let disk = File::options().write(true).open(stored).unwrap();
+    let disk = File::options().write(true).open(world.stored(&path, bytes.len())).unwrap();
     disk.write_all_at(b"damage", 5 * MIB as u64 + 99).unwrap();
     world.hub.clear_log();
     assert!(fs::read(&path).unwrap() == bytes);

@@ -56,6 +56,10 @@ impl Mounted for TestMount {
         self.let_go.cancelled().await;
     }
 
+    fn passthrough(&self) -> String {
+        "on".to_owned()
+    }
+
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
         if self.busy && !lazy {
             return Err(UnmountError::Busy { directory: "/busy".into(), processes: Vec::new(), mounts: Vec::new() });
@@ -73,7 +77,12 @@ fn node() -> (Arc<Node>, Arc<TestPlane>) {
 }
 
 fn order(directory: &str) -> MountOrder {
-    MountOrder { directory: directory.into(), identity: Identity::new("http://hub", None, false), allow_other: false }
+    MountOrder {
+        directory: directory.into(),
+        identity: Identity::new("http://hub", None, false),
+        allow_other: false,
+        passthrough: true,
+    }
 }
 
 fn directories(node: &Node) -> Vec<String> {

@@ -61,6 +61,9 @@ CREATE TABLE blobs (
     size      INTEGER NOT NULL,          -- part of the key: a listing that lies about it spoils no other
     sha256    BLOB,                      -- known once the blob is sealed
     sealed_at INTEGER,                   -- complete and equal to what its origin states
+    epoch     INTEGER NOT NULL DEFAULT 0,-- how often it was sealed; never goes back: the kernel's node ids carry it
+    file_size     INTEGER,               -- its file as it was proved: one that looks different has been changed since
+    file_ctime_ns INTEGER,
     UNIQUE (name, size)
 ) STRICT;
 

@@ -3,6 +3,7 @@
 //! The daemon and the command line call it. It hands out the bare device descriptor and never speaks FUSE on it, and
 //! it never asks for `auto_unmount`: whoever holds the descriptor decides how long the mount lives.
 
+mod backing;
 mod busy;
 mod filesystem;
 mod fusermount;
@@ -17,6 +18,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use backing::{BackingId, Backings};
 pub use busy::BusyProcess;
 pub use filesystem::{FilesystemKind, filesystem_kind, is_network_fs};
 pub use place::{containing_mount, is_below_our_mount, resolve};

@@ -1,0 +1,59 @@
+//! Sealed files, for the kernel to read past this process.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Weak};
+
+use super::lease::{Entry, Lease};
+use super::{BlockCache, CacheError, Seal, files};
+use crate::types::{Blob, BlockRange};
+
+impl BlockCache {
+    /// The blob's seal, if it is sealed. Asks memory, else the database.
+    pub fn seal(&self, blob: &Blob) -> Result<Option<Seal>, CacheError> {
+        let entry = self.entries.lock().get(blob).and_then(Weak::upgrade);
+        match entry {
+            Some(entry) => Ok(entry.seal()),
+            None => Ok(self.db.blob(blob)?.and_then(|row| row.seal)),
+        }
+    }
+
+    /// The file of the `epoch`-th sealing, to be read by others as long as they keep the lease.
+    ///
+    /// `None` if that sealing is over, or ends now because somebody has written to the file: then every block is proved
+    /// again, first when it is read and the whole at once.
+    pub fn sealed_file(self: &Arc<Self>, lease: &Lease, epoch: u64) -> Option<File> {
+        let entry = &lease.0;
+        let seal = entry.seal().filter(|seal| seal.epoch == epoch)?;
+        let looked_at = File::open(entry.file.path()).and_then(|file| Ok((files::stamp(&file)?, file)));
+        match looked_at {
+            Ok((stamp, file)) if stamp == seal.file => Some(file),
+            Ok((stamp, _)) => {
+                self.distrust(entry, &format!("it was {:?} and is {stamp:?}", seal.file));
+                None
+            }
+            Err(error) => {
+                self.distrust(entry, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn distrust(self: &Arc<Self>, entry: &Arc<Entry>, why: &str) {
+        entry.map.distrust(entry.map.all());
+        // Of those who notice at the same time one acts.
+        if entry.unsealed().is_none() {
+            return;
+        }
+        let path = entry.file.path().display();
+        tracing::warn!(%path, why, "a complete file was changed behind this daemon's back; it is checked again");
+        self.strike_off(entry, BlockRange::new(0..0));
+        self.announce(entry.blob);
+        self.seal_if_complete(entry);
+    }
+
+    /// A file where the blobs lie: what the kernel does with it, it does with them.
+    pub fn sample_file(&self) -> io::Result<File> {
+        self.store.sample()
+    }
+}

@@ -1,0 +1,240 @@
+//! Complete files, which the kernel reads past this process.
+//!
+//! A file has a cold node, whose content the daemon serves, and one hot node for each sealing, whose opens the kernel
+//! passes through to the file in the cache. The kernel refuses (EIO) to mix the two on one node, so which of them an open is
+//! follows from the node's number alone. A name leads to the hot node while the content is sealed and nobody has the
+//! cold one open. docs/design/0008-passthrough.md has the whole of it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use super::error::FsError;
+use super::handles::OpenFile;
+use super::model_fs::ModelFs;
+use super::mount::{BackingId, Backings};
+use crate::cache::Lease;
+use crate::tree::Node;
+use crate::tree::layout::{Place, blob_path, split};
+use crate::types::Blob;
+
+/// What one mount knows of its open contents.
+pub(super) struct Passthrough {
+    backings: OnceLock<Backings>,
+    /// Why every file is served by the daemon; `None` while complete ones are passed through.
+    off: Mutex<Option<String>>,
+    opens: Mutex<Opens>,
+}
+
+#[derive(Default)]
+struct Opens {
+    cold: HashMap<Node, ColdFile>,
+    hot: HashMap<Node, HotFile>,
+}
+
+struct ColdFile {
+    blob: Blob,
+    opens: u32,
+}
+
+/// While a hot node is open all its opens share one id: another one for the same file would be refused.
+struct HotFile {
+    id: BackingId,
+    opens: u32,
+    /// What is read behind our back is not evicted either.
+    _lease: Lease,
+}
+
+impl Passthrough {
+    const STARTING: &str = "the mount is starting";
+    const BY_SETTING: &str = "turned off by mount.passthrough";
+    pub(super) const NO_KERNEL: &str = "this kernel has no FUSE passthrough; Linux 6.9 and newer have it";
+
+    pub(super) fn new(wanted: bool) -> Self {
+        let why = if wanted { Self::STARTING } else { Self::BY_SETTING };
+        Self { backings: OnceLock::new(), off: Mutex::new(Some(why.to_owned())), opens: Mutex::default() }
+    }
+
+    /// Whether it is worth negotiating with the kernel.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.off.lock().as_deref() == Some(Self::STARTING)
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.off.lock().is_none()
+    }
+
+    /// `on`, or `off` and why.
+    pub(super) fn describe(&self) -> String {
+        self.off.lock().as_ref().map_or_else(|| "on".to_owned(), |why| format!("off: {why}"))
+    }
+
+    pub(super) fn turn_off(&self, why: impl Into<String>) {
+        *self.off.lock() = Some(why.into());
+    }
+
+    /// Turns it on if the kernel takes a file that lies where the contents lie. Before the first request.
+    pub(super) fn try_out(&self, device: io::Result<Backings>, sample: io::Result<File>) {
+        if !self.is_wanted() {
+            return;
+        }
+        let tried = device.and_then(|backings| {
+            backings.close(backings.open(&sample?)?);
+            Ok(backings)
+        });
+        match tried {
+            Ok(backings) => {
+                let _ = self.backings.set(backings);
+                *self.off.lock() = None;
+            }
+            Err(error) => self.turn_off(reason(&error)),
+        }
+    }
+
+    fn is_open_cold(&self, node: Node) -> bool {
+        self.opens.lock().cold.contains_key(&node)
+    }
+
+    pub(super) fn opened_cold(&self, node: Node, blob: Blob) {
+        self.opens.lock().cold.entry(node).or_insert(ColdFile { blob, opens: 0 }).opens += 1;
+    }
+
+    /// The id under which the kernel has the file of a hot node. It counts as open until it is released.
+    fn open_hot(&self, node: Node, file: &File, lease: &Lease) -> io::Result<BackingId> {
+        let mut opens = self.opens.lock();
+        if let Some(open) = opens.hot.get_mut(&node) {
+            open.opens += 1;
+            return Ok(open.id);
+        }
+        let id = self.backings.get().ok_or(Errno::OPNOTSUPP)?.open(file)?;
+        opens.hot.insert(node, HotFile { id, opens: 1, _lease: lease.clone() });
+        Ok(id)
+    }
+
+    /// Takes note of a handle that was closed. Answers the content whose last cold handle it was.
+    ///
+    /// With the last hot one its id goes too: kept, it would hold the disk space of a file that is evicted meanwhile. The
+    /// kernel sends a release after it has let go of the file, so no open that it still knows has another id.
+    fn released(&self, node: Node) -> Option<Blob> {
+        let mut opens = self.opens.lock();
+        if let Some(open) = opens.hot.get_mut(&node) {
+            open.opens -= 1;
+            if open.opens == 0
+                && let Some(closed) = opens.hot.remove(&node)
+                && let Some(backings) = self.backings.get()
+            {
+                backings.close(closed.id);
+            }
+            return None;
+        }
+        let open = opens.cold.get_mut(&node)?;
+        open.opens -= 1;
+        if open.opens > 0 {
+            return None;
+        }
+        opens.cold.remove(&node).map(|closed| closed.blob)
+    }
+}
+
+/// What a refusal means and what would help.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::PERM) => "the daemon lacks CAP_SYS_ADMIN".to_owned(),
+        Some(Errno::LOOP) => {
+            "the cache directory lies on a stacked file system (overlayfs); put it on a volume of its own".to_owned()
+        }
+        _ => format!("the kernel does not take the cache's files: {error}"),
+    }
+}
+
+/// A name whose node may have changed.
+pub(super) struct MovedName {
+    pub(super) folder: Node,
+    pub(super) name: String,
+}
+
+impl ModelFs {
+    /// `on`, or `off` and why complete files are not passed through.
+    pub fn passthrough(&self) -> String {
+        self.passthrough.describe()
+    }
+
+    /// The node that the name of a content leads to now.
+    pub(super) fn content_node(&self, cold: Node, blob: &Blob) -> Result<Node, FsError> {
+        // A copy in progress must not see its file become another one.
+        if !self.passthrough.is_on() || self.passthrough.is_open_cold(cold) {
+            return Ok(cold);
+        }
+        let seal = self.cache.seal(blob)?;
+        Ok(seal.and_then(|seal| cold.hot(seal.epoch)).unwrap_or(cold))
+    }
+
+    /// Opens a hot node. What cannot be passed through any more is stale: the kernel then looks its name up again.
+    pub(super) fn open_hot(&self, node: Node, epoch: u64, open: &OpenFile) -> Result<BackingId, FsError> {
+        if !self.passthrough.is_on() {
+            return Err(FsError::Stale);
+        }
+        let file = self.cache.sealed_file(&open.lease, epoch).ok_or(FsError::Stale)?;
+        match self.passthrough.open_hot(node, &file, &open.lease) {
+            Ok(id) => {
+                self.metrics.passthrough_opens.add(1);
+                Ok(id)
+            }
+            Err(error) => {
+                let why = reason(&error);
+                tracing::warn!(directory = %self.view.directory.display(), why, "complete files are served by the daemon from now on");
+                self.passthrough.turn_off(why);
+                Err(FsError::Stale)
+            }
+        }
+    }
+
+    pub(super) fn content_released(&self, node: Node) {
+        let Some(blob) = self.passthrough.released(node) else { return };
+        // It was sealed while it was open, so its name has stayed where it was.
+        if matches!(self.cache.seal(&blob), Ok(Some(_))) {
+            self.seal_changes.add(blob);
+        }
+    }
+
+    /// Waits until names may have moved between their cold and hot nodes, and tells which.
+    pub(super) async fn moved_names(&self) -> Vec<MovedName> {
+        let blob = self.seal_changes.next().await;
+        if !self.passthrough.is_on() {
+            // A name that is hot all the same is answered with ESTALE when it is opened.
+            return Vec::new();
+        }
+        self.names_of(&blob).unwrap_or_else(|error| {
+            tracing::warn!(%error, blob = %blob.id, "its names stay where they are until the next mount");
+            Vec::new()
+        })
+    }
+
+    /// Where the kernel may know this content and should ask again.
+    fn names_of(&self, blob: &Blob) -> Result<Vec<MovedName>, FsError> {
+        let sealed = self.cache.seal(blob)?.is_some();
+        let mut names = Vec::new();
+        for repo in self.tree.repos_with(&self.view.identity, blob)? {
+            let path = blob_path(&repo, &blob.id);
+            let (folder, name) = split(&path);
+            let (Some(node), Some(folder)) = (self.nodes.find(&path)?, self.nodes.find(folder)?) else { continue };
+            // The last handle's release brings us here again.
+            if !(sealed && self.passthrough.is_open_cold(node)) {
+                names.push(MovedName { folder, name: name.to_owned() });
+            }
+        }
+        Ok(names)
+    }
+
+    /// The size of the content at a place tells its blob from another that claims the same hash.
+    pub(super) fn node_at(&self, cold: Node, place: &Place, size: u64) -> Result<Node, FsError> {
+        match place {
+            Place::Blob(_, id) => self.content_node(cold, &Blob { id: *id, size }),
+            _ => Ok(cold),
+        }
+    }
+}
