@@ -101,7 +101,7 @@ impl BlockCache {
         let tasks = TaskTracker::new();
         Ok(Arc::new(Self {
             store: files::BlobStore::open(directory)?,
-            recorder: recorder::Recorder::start(db.clone(), &tasks),
+            recorder: recorder::Recorder::start(db.clone(), tasks.clone()),
             db,
             origin,
             metrics,
@@ -207,10 +207,11 @@ impl BlockCache {
             Priority::Demand => usize::MAX,
             Priority::Prefetch => Self::PREFETCH_RUN,
         };
-        // What is proved before it is served arrives whole or not at all.
-        let (blocks, longest) =
-            if fetch::is_proved_first(&entry.blob) { (entry.map.all(), usize::MAX) } else { (blocks, longest) };
-        let claims = entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority);
+        let claims = if fetch::is_proved_first(&entry.blob) {
+            entry.flights.claim_whole(&entry.map, identity.digest(), priority).into_iter().collect()
+        } else {
+            entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority)
+        };
         let mut waits = Vec::with_capacity(claims.len());
         for claim in claims {
             match claim {
@@ -221,6 +222,7 @@ impl BlockCache {
                         cache: self.clone(),
                         identity: identity.clone(),
                         file: file.clone(),
+                        landing: fetch::Landing::new(entry.clone(), flight.clone()),
                         entry: entry.clone(),
                         flight,
                     };
@@ -231,30 +233,19 @@ impl BlockCache {
         Ok(waits)
     }
 
-    fn drop_damaged(self: &Arc<Self>, entry: &Arc<Entry>, damage: BlockRange) {
+    /// The map has forgotten these blocks; the record follows, in its turn.
+    fn drop_damaged(&self, entry: &Arc<Entry>, damage: BlockRange) {
         self.metrics.damaged_blocks.add(damage.len() as u64);
         tracing::warn!(
             blob = %entry.blob.id, first = damage.first.0, blocks = damage.len(),
             "bytes on disk no longer match their checksum; they are fetched again"
         );
-        self.strike_off(entry, damage);
+        self.recorder.forgotten(entry, damage);
     }
 
     /// Drops every block of a blob that is not what it is called.
-    fn forget_all(self: &Arc<Self>, entry: &Arc<Entry>) {
-        entry.unsealed();
-        entry.map.forget(entry.map.all());
-        self.strike_off(entry, entry.map.all());
-    }
-
-    /// The map has forgotten these blocks; the record follows soon.
-    fn strike_off(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
-        let (cache, entry) = (self.clone(), entry.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = cache.db.forget_blocks(entry.blob, blocks.iter().collect()).await {
-                tracing::error!(%error, blob = %entry.blob.id, "a damaged block is still on record; its checksum will tell again");
-            }
-        });
+    fn forget_all(&self, entry: &Arc<Entry>) {
+        self.recorder.forgotten(entry, entry.lost(entry.map.all()));
     }
 
     /// Waits until everything that has landed is recorded.
