@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
 use super::block_map::BlockMap;
@@ -32,6 +33,7 @@ pub(super) struct Entry {
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
     seal: Mutex<Seal>,
+    filling: AtomicBool,
     mismatches: AtomicU32,
 }
 
@@ -70,6 +72,7 @@ impl Entry {
             flights: Flights::default(),
             checking: Default::default(),
             seal: Mutex::new(Seal { state, losses: 0 }),
+            filling: AtomicBool::new(false),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -124,10 +127,15 @@ impl Entry {
     }
 
     /// Writes a block and marks it present. Blocks.
-    pub(super) fn land(&self, block: BlockIndex, bytes: &[u8]) -> Result<u128, CacheError> {
-        let sum = xxh3_128(bytes);
-        let start = block.bytes(self.blob.size).start;
-        self.file.file.write_all_at(bytes, start).map_err(|source| self.file.error(source))?;
+    pub(super) fn land(&self, block: BlockIndex, pieces: &[Bytes]) -> Result<u128, CacheError> {
+        let mut sum = Xxh3::new();
+        let mut offset = block.bytes(self.blob.size).start;
+        for piece in pieces {
+            sum.update(piece);
+            self.file.file.write_all_at(piece, offset).map_err(|source| self.file.error(source))?;
+            offset += piece.len() as u64;
+        }
+        let sum = sum.digest128();
         self.map.land(block, sum);
         Ok(sum)
     }
@@ -172,6 +180,15 @@ impl Entry {
             seal.state = state;
         }
         counts
+    }
+
+    /// Whether the caller is the one to fill the blob; it must end with `filled`.
+    pub(super) fn begin_filling(&self) -> bool {
+        !self.filling.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn filled(&self) {
+        self.filling.store(false, Ordering::Release);
     }
 
     /// The whole content arrived and is not what its name says.

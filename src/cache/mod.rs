@@ -10,6 +10,7 @@
 mod block_map;
 mod fetch;
 mod files;
+mod fill;
 mod flights;
 mod lease;
 mod recorder;
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use fill::Fill;
 pub use lease::Lease;
 
 use crate::db::{Database, DbError};
@@ -57,10 +59,12 @@ impl From<DbError> for CacheError {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct CacheSettings {
     /// A read fails after this long without one byte for its block.
     pub give_up: Duration,
+    /// Bytes that all fetches together may hold between socket and disk.
+    pub memory: u64,
 }
 
 /// The contents on this node, shared by every mount.
@@ -108,7 +112,7 @@ impl BlockCache {
             settings,
             entries: Mutex::default(),
             recent: moka::sync::Cache::new(Self::RECENT),
-            slots: slots::Slots::new(),
+            slots: slots::Slots::new(settings.memory),
             tasks,
             stopping: CancellationToken::new(),
         }))
@@ -203,34 +207,42 @@ impl BlockCache {
             return Err(CacheError::Stopping);
         }
         entry.refuse_quarantined()?;
-        let longest = match priority {
-            Priority::Demand => usize::MAX,
-            Priority::Prefetch => Self::PREFETCH_RUN,
-        };
-        let claims = if fetch::is_proved_first(&entry.blob) {
-            entry.flights.claim_whole(&entry.map, identity.digest(), priority).into_iter().collect()
-        } else {
-            entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority)
-        };
+        let claims = self.claims(identity, entry, blocks, priority);
         let mut waits = Vec::with_capacity(claims.len());
         for claim in claims {
             match claim {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    let leader = fetch::Leader {
-                        cache: self.clone(),
-                        identity: identity.clone(),
-                        file: file.clone(),
-                        landing: fetch::Landing::new(entry.clone(), flight.clone()),
-                        entry: entry.clone(),
-                        flight,
-                    };
-                    self.tasks.spawn(leader.run());
+                    self.lead(identity, file, entry, flight, None);
                 }
             }
         }
         Ok(waits)
+    }
+
+    fn claims(&self, identity: &Identity, entry: &Entry, blocks: BlockRange, priority: Priority) -> Vec<Claim> {
+        if fetch::is_proved_first(&entry.blob) {
+            return entry.flights.claim_whole(&entry.map, identity.digest(), priority).into_iter().collect();
+        }
+        let longest = match priority {
+            Priority::Demand => usize::MAX,
+            Priority::Prefetch => Self::PREFETCH_RUN,
+        };
+        entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority)
+    }
+
+    fn lead(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        entry: &Arc<Entry>,
+        flight: Arc<flights::Flight>,
+        slot: Option<slots::Slot>,
+    ) {
+        let landing = fetch::Landing::new(entry.clone(), flight.clone());
+        let (cache, identity, file, entry) = (self.clone(), identity.clone(), file.clone(), entry.clone());
+        self.tasks.spawn(fetch::Leader { cache, identity, file, entry, flight, landing, slot }.run());
     }
 
     /// The map has forgotten these blocks; the record follows, in its turn.

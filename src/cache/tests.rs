@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Lease};
+use super::{BlockCache, CacheError, CacheSettings, Fill, Lease};
 use crate::db::Database;
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
@@ -128,7 +128,7 @@ impl Bench {
     fn over(folder: tempfile::TempDir, origin: Arc<Scripted>) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings { give_up: Duration::from_secs(60) };
+        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20 };
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -371,4 +371,40 @@ async fn a_leader_that_breaks_down_leaves_nobody_waiting() {
     let read = tokio::time::timeout(Duration::from_secs(30), bench.read(blocks(0, 1))).await;
     assert!(read.expect("it waits for ever").is_err());
     assert!(bench.read(blocks(0, 1)).await.unwrap() == bench.content(blocks(0, 1)));
+}
+
+#[tokio::test]
+async fn a_fill_brings_everything_once_and_never_stands_in_a_readers_way() {
+    let mut origin = Scripted::new(40 << 20);
+    let gate = Arc::new(Semaphore::new(0));
+    origin.gate = Some(gate.clone());
+    let bench = Bench::new(origin);
+    let range = ByteRange::new(0, 40 << 20);
+    let fill = || Fill { file: bench.file.clone(), lease: bench.lease(), range };
+    bench.cache.fill(&anybody(), vec![fill()]);
+    bench.cache.fill(&anybody(), vec![fill()]);
+    let reader = bench.read(blocks(39, 40));
+    let (read, ()) = tokio::join!(reader, async { gate.add_permits(10_000) });
+    assert!(read.unwrap() == bench.content(blocks(39, 40)));
+    let filled = async {
+        while !bench.lease().0.is_complete() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), filled).await.expect("it is never filled");
+    assert_eq!(bench.origin.asked_bytes(), 40 << 20);
+}
+
+#[tokio::test]
+async fn the_smallest_budget_still_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Arc::new(Scripted::new(LARGE));
+    let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
+    let metrics = Arc::new(Metrics::default());
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0 };
+    let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
+    let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
+    let whole = ByteRange::new(0, LARGE as u64);
+    bench.cache.prefetch(&anybody(), &bench.file, &bench.lease(), whole);
+    assert!(bench.read(whole).await.unwrap() == bench.content(whole));
 }

@@ -147,7 +147,7 @@ impl Running {
         let give_up = settings.origin_give_up_seconds.duration();
         let hub = HubOrigin::new(HubSettings { give_up, ..HubSettings::default() }, metrics.clone());
         let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
-        let cache_settings = CacheSettings { give_up };
+        let cache_settings = CacheSettings { give_up, memory: settings.cache_memory_bytes.get() };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });

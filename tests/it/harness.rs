@@ -47,7 +47,7 @@ impl Node {
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()).unwrap());
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
-        let settings = CacheSettings { give_up: options.give_up };
+        let settings = CacheSettings { give_up: options.give_up, memory: 128 << 20 };
         let opened = {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
