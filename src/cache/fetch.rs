@@ -37,8 +37,33 @@ pub(super) struct Leader {
     pub(super) file: RemoteFile,
     pub(super) entry: Arc<Entry>,
     pub(super) flight: Arc<Flight>,
+    pub(super) landing: Landing,
     /// A turn that was waited for before the flight was claimed.
     pub(super) slot: Option<Slot>,
+}
+
+/// Takes a flight off the list however its leader ends: one that broke down leaves nobody waiting.
+pub(super) struct Landing {
+    entry: Arc<Entry>,
+    flight: Arc<Flight>,
+    outcome: Result<(), CacheError>,
+}
+
+impl Landing {
+    pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
+        Self { entry, flight, outcome: Err(CacheError::Stopping) }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
+        self.entry.flights.remove(&self.flight);
+        match std::mem::replace(&mut self.outcome, Ok(())) {
+            Ok(()) => self.flight.landed(self.flight.blocks.end),
+            Err(error) => self.flight.failed(error),
+        }
+    }
 }
 
 impl Leader {
@@ -50,15 +75,11 @@ impl Leader {
             () = stopping.cancelled() => Err(CacheError::Stopping),
             outcome = self.fly(slot) => outcome,
         };
-        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
-        self.entry.flights.remove(&self.flight);
-        match outcome {
-            Ok(()) => self.flight.landed(self.flight.blocks.end),
-            Err(error) => {
-                self.report(&error);
-                self.flight.failed(error);
-            }
+        if let Err(error) = &outcome {
+            self.report(error);
         }
+        self.landing.outcome = outcome;
+        drop(self.landing);
         self.cache.seal_if_complete(&self.entry);
     }
 
