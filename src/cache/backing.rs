@@ -40,14 +40,13 @@ impl BlockCache {
     }
 
     fn distrust(self: &Arc<Self>, entry: &Arc<Entry>, why: &str) {
-        entry.map.distrust(entry.map.all());
         // Of those who notice at the same time one acts.
-        if entry.unsealed().is_none() {
+        if !entry.distrust() {
             return;
         }
         let path = entry.file.path().display();
         tracing::warn!(%path, why, "a complete file was changed behind this daemon's back; it is checked again");
-        self.strike_off(entry, BlockRange::new(0..0));
+        self.recorder.forgotten(entry, BlockRange::new(0..0));
         self.announce(entry.blob);
         self.seal_if_complete(entry);
     }

@@ -32,27 +32,51 @@ pub(super) struct Entry {
     pub(super) file: BlobFile,
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
+    sealing: Mutex<Sealing>,
     filling: AtomicBool,
-    sealing: AtomicBool,
-    seal: Mutex<Option<Seal>>,
     mismatches: AtomicU32,
 }
+
+/// How far a blob has come to being proved.
+struct Sealing {
+    state: SealState,
+    /// Counts what was lost: a proof of what was there before proves nothing.
+    losses: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum SealState {
+    Open,
+    Proving,
+    Sealed(Seal),
+}
+
+impl Sealing {
+    fn lost(&mut self) {
+        *self = Self { state: SealState::Open, losses: self.losses + 1 };
+    }
+}
+
+/// The right, and the duty, to seal a blob or to give that up.
+#[derive(Clone, Copy)]
+pub(super) struct SealingTurn(u64);
 
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
     const MISMATCHES: u32 = 2;
 
     pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
-        let seal = db.blob(&blob)?.and_then(|row| row.seal);
+        let map = BlockMap::new(blob.size, db.coverage(&blob)?);
+        let seal = db.blob(&blob)?.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
+        let state = seal.map_or(SealState::Open, SealState::Sealed);
         Ok(Self {
             blob,
-            map: BlockMap::new(blob.size, db.coverage(&blob)?),
+            map,
             file: store.file(&blob)?,
             flights: Flights::default(),
             checking: Default::default(),
+            sealing: Mutex::new(Sealing { state, losses: 0 }),
             filling: AtomicBool::new(false),
-            sealing: AtomicBool::new(false),
-            seal: Mutex::new(seal),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -89,10 +113,23 @@ impl Entry {
         }
     }
 
-    fn lost(&self, blocks: BlockRange) -> BlockRange {
-        self.unsealed();
+    /// These blocks are not here any more, whatever the file holds.
+    pub(super) fn lost(&self, blocks: BlockRange) -> BlockRange {
+        let mut sealing = self.sealing.lock();
         self.map.forget(blocks);
+        sealing.lost();
         blocks
+    }
+
+    /// Nothing is proved any more, though it may all be there. Answers whether it was sealed until now.
+    pub(super) fn distrust(&self) -> bool {
+        let mut sealing = self.sealing.lock();
+        let sealed = matches!(sealing.state, SealState::Sealed(_));
+        self.map.distrust(self.map.all());
+        if sealed {
+            sealing.lost();
+        }
+        sealed
     }
 
     fn fill<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> std::io::Result<&'b [u8]> {
@@ -123,31 +160,43 @@ impl Entry {
     }
 
     pub(super) fn seal(&self) -> Option<Seal> {
-        *self.seal.lock()
+        match self.sealing.lock().state {
+            SealState::Sealed(seal) => Some(seal),
+            SealState::Open | SealState::Proving => None,
+        }
     }
 
-    /// Whether the caller is the one to seal; it must end with `sealed` or `unsealed`.
-    pub(super) fn begin_sealing(&self) -> bool {
-        self.seal().is_none() && self.is_complete() && !self.sealing.swap(true, Ordering::AcqRel)
+    /// The turn of the one to seal; it must end with `sealed` or `unsealed`.
+    pub(super) fn begin_sealing(&self) -> Option<SealingTurn> {
+        let mut sealing = self.sealing.lock();
+        if sealing.state != SealState::Open || !self.is_complete() {
+            return None;
+        }
+        sealing.state = SealState::Proving;
+        Some(SealingTurn(sealing.losses))
     }
 
-    pub(super) fn sealed(&self, seal: Seal) {
-        *self.seal.lock() = Some(seal);
-        self.sealing.store(false, Ordering::Release);
+    /// Whether what was proved is still there.
+    pub(super) fn is_unchanged(&self, turn: SealingTurn) -> bool {
+        self.sealing.lock().losses == turn.0
     }
 
-    /// Answers the seal that this ended, if there was one.
-    pub(super) fn unsealed(&self) -> Option<Seal> {
-        let ended = self.seal.lock().take();
-        self.sealing.store(false, Ordering::Release);
-        ended
+    /// Answers whether the blob is sealed by this.
+    pub(super) fn sealed(&self, turn: SealingTurn, seal: Seal) -> bool {
+        self.end_sealing(turn, SealState::Sealed(seal))
     }
 
-    /// Proves every block that is here once more, and answers those that are not what was recorded.
-    pub(super) fn find_damage(&self) -> Vec<BlockRange> {
-        let mut buffer = Vec::new();
-        self.map.distrust(self.map.all());
-        self.map.all().iter().filter_map(|block| self.check(block, &mut buffer).err()).collect()
+    pub(super) fn unsealed(&self, turn: SealingTurn) {
+        self.end_sealing(turn, SealState::Open);
+    }
+
+    fn end_sealing(&self, turn: SealingTurn, state: SealState) -> bool {
+        let mut sealing = self.sealing.lock();
+        let counts = sealing.losses == turn.0;
+        if counts {
+            sealing.state = state;
+        }
+        counts
     }
 
     /// Whether the caller is the one to fill the blob; it must end with `filled`.

@@ -46,7 +46,6 @@ pub(super) struct Adapter {
 }
 
 /// Listings of open folders, so that a long one is the same from end to end. A lost one is made again.
-#[derive(Default)]
 struct Folders {
     last: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Vec<Listed>>>>,
@@ -54,7 +53,9 @@ struct Folders {
 
 impl Adapter {
     pub(super) fn new(fs: Arc<ModelFs>, runtime: Handle) -> Self {
-        Self { fs, runtime, folders: Arc::default() }
+        // Another daemon's handles must not be taken for ours: each counts from somewhere else.
+        let folders = Folders { last: AtomicU64::new(rand::random::<u32>().into()), open: Mutex::default() };
+        Self { fs, runtime, folders: Arc::new(folders) }
     }
 
     /// Runs `work` to its end: here if it need not wait, else on the runtime.
