@@ -29,6 +29,8 @@ use directories::Directories;
 use lock::{CacheLock, LockState};
 use ready::{Starter, Word};
 
+/// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
+const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
 /// How long a mount in use keeps a daemon that was told to end.
 const UNMOUNT: Duration = Duration::from_secs(5);
 /// How long answers on the control socket may take to get out.
@@ -145,7 +147,7 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open(&directories.database)?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub = HubOrigin::new(HubSettings { give_up, ..HubSettings::default() }, metrics.clone());
+        let hub = HubOrigin::new(HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() }, metrics.clone());
         let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
         let cache_settings = CacheSettings { give_up, memory: settings.cache_memory_bytes.get() };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
