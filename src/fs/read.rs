@@ -38,8 +38,9 @@ impl ModelFs {
             Place::Blob(..) => {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
-                self.open_file(node)?;
-                Ok(OpenMode::Immutable)
+                let open = self.open_file(node)?;
+                // What the page cache holds may be the wrong bytes, from before they were dropped.
+                Ok(if open.lease.was_mismatched() { OpenMode::Fresh } else { OpenMode::Immutable })
             }
             _ => {
                 if self.scratch.stat(&path)?.is_some() {
@@ -111,7 +112,8 @@ impl ModelFs {
 
     fn remote_file(&self, node: Node) -> Result<RemoteFile, FsError> {
         let (_, Place::Blob(repo, blob)) = self.place(node)? else { return Err(FsError::IsADirectory) };
-        self.tree.file_with(&self.view.identity, &repo, &blob)?.ok_or(FsError::Stale)
+        let found = self.tree.file_with(&self.view.identity, &repo, &blob)?;
+        found.map(|(file, _)| file).ok_or(FsError::Stale)
     }
 
     /// The small files that are no contents: a branch, the token, what clients wrote.
