@@ -147,7 +147,10 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open(&directories.database)?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub = HubOrigin::new(HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() }, metrics.clone());
+        let hub = HubOrigin::new(
+            HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() },
+            metrics.clone(),
+        );
         let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
         let cache_settings = CacheSettings { give_up, memory: settings.cache_memory_bytes.get() };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
