@@ -122,7 +122,7 @@ impl Leader {
         }
         let stream = self.cache.origin.open(&self.identity, &self.file, range).await?;
         if is_proved_first(&self.entry.blob) {
-            self.receive_whole(stream, backoff).await
+            self.receive_whole(stream).await
         } else {
             self.receive_blocks(stream, next, backoff).await
         }
@@ -139,7 +139,6 @@ impl Leader {
         let (mut pieces, mut gathered) = (Vec::new(), 0);
         while let Some(piece) = stream.next().await {
             let mut piece = piece?;
-            backoff.progressed();
             while !piece.is_empty() {
                 let block = next.bytes(size).len() as usize;
                 let part = piece.split_to(piece.len().min(block - gathered));
@@ -148,6 +147,8 @@ impl Leader {
                 if gathered == block {
                     self.land(*next, std::mem::take(&mut pieces)).await?;
                     gathered = 0;
+                    // Only what has landed is progress: a block that breaks off half-way starts again.
+                    backoff.progressed();
                     next.0 += 1;
                     self.flight.landed(*next);
                 }
@@ -157,11 +158,10 @@ impl Leader {
     }
 
     /// Nothing of it lands before all of it is proved.
-    async fn receive_whole(&self, mut stream: ByteStream, backoff: &mut Backoff) -> Result<(), CacheError> {
+    async fn receive_whole(&self, mut stream: ByteStream) -> Result<(), CacheError> {
         let mut whole = Vec::with_capacity(self.entry.blob.size as usize);
         while let Some(piece) = stream.next().await {
             whole.extend_from_slice(&piece?);
-            backoff.progressed();
         }
         let blob = self.entry.blob;
         let (whole, proof) = blocking(move || {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::fs::Mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -40,6 +41,8 @@ const TASKS: Duration = Duration::from_secs(3);
 
 /// Runs a daemon with a first mount to its end. `starter` is told when that mount can be read.
 pub fn run(config: &Config, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+    // Private models lie in the cache: whatever is made there is the daemon's alone, however open the folder is.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let directories = Directories::prepare(config)?;
     let Some(lock) = CacheLock::take(&directories.cache)? else {
         return yield_to_holder(&directories, starter);

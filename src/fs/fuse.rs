@@ -56,7 +56,8 @@ impl Folders {
 
     fn new() -> Self {
         let open = moka::sync::Cache::builder().max_capacity(Self::OPEN).time_to_idle(Self::IDLE).build();
-        Self { last: AtomicU64::new(0), open }
+        // Another daemon's handles must not be taken for ours: each counts from somewhere else.
+        Self { last: AtomicU64::new(rand::random::<u32>().into()), open }
     }
 }
 

@@ -8,6 +8,7 @@ use super::handles::OpenFile;
 use super::lookup::TOKEN;
 use super::model_fs::ModelFs;
 use super::scratch::{Access, OpenFlags};
+use crate::cache::CacheError;
 use crate::tree::Node;
 use crate::tree::layout::Place;
 use crate::types::{ByteRange, RemoteFile};
@@ -81,7 +82,12 @@ impl ModelFs {
 
     /// Brings what a read found missing.
     pub async fn fetch(&self, open: &OpenFile, range: ByteRange) -> Result<(), FsError> {
-        Ok(self.cache.fetch(&self.view.identity, &open.remote, &open.lease, range).await?)
+        let identity = &self.view.identity;
+        let fetched = self.cache.fetch(identity, &open.remote, &open.lease, range).await;
+        if let Err(CacheError::Origin(error)) = &fetched {
+            self.tree.denied(identity, &open.remote.repo, error).await;
+        }
+        Ok(fetched?)
     }
 
     /// The open content of a node, if it is a content: after a restart of the daemon, made ready again.

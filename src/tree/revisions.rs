@@ -79,13 +79,12 @@ impl Tree {
         Ok(())
     }
 
-    // A pin of another identity serves where the repository is public and nothing can be asked.
+    // Of a public repository anybody's pin will do: a new login need not wait for the Hub.
     fn pin(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Option<Pin>, TreeError> {
-        let own = self.db.pin(&identity.endpoint, identity.digest(), repo, revision)?;
-        if own.is_some() || !identity.offline {
-            return Ok(own);
+        match self.db.pin(&identity.endpoint, identity.digest(), repo, revision)? {
+            Some(own) => Ok(Some(own)),
+            None => Ok(self.db.public_pin(&identity.endpoint, repo, revision)?),
         }
-        Ok(self.db.public_pin(&identity.endpoint, repo, revision)?)
     }
 
     fn refresh_if_old(self: &Arc<Self>, identity: &Identity, repo: &RepoId, revision: &Revision, pin: Pin) {
