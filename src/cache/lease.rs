@@ -23,6 +23,11 @@ impl Lease {
     pub fn blob(&self) -> Blob {
         self.0.blob
     }
+
+    /// Whether every block is here.
+    pub fn is_complete(&self) -> bool {
+        self.0.is_complete()
+    }
 }
 
 /// The one entry of a blob that somebody holds.

@@ -37,7 +37,8 @@ impl ModelFs {
             Place::Blob(..) => {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
-                self.open_file(node)?;
+                let open = self.open_file(node)?;
+                self.loads.opened(&open);
                 Ok(OpenMode::Immutable)
             }
             _ => {
@@ -66,8 +67,12 @@ impl ModelFs {
         if range.is_empty() {
             return Ok(TryRead::Ready(&[]));
         }
-        if let Some(ahead) = open.plan(range) {
+        let plan = open.plan(range, |wanted, bytes| self.cache.try_read(&open.lease, wanted, bytes).is_some());
+        if let Some(ahead) = plan.window {
             self.cache.prefetch(&self.view.identity, &open.remote, &open.lease, ahead);
+        }
+        if plan.rest {
+            self.loads.start(&open);
         }
         match self.cache.try_read(&open.lease, range, buffer) {
             Some(bytes) => {
