@@ -37,8 +37,33 @@ pub(super) struct Leader {
     pub(super) file: RemoteFile,
     pub(super) entry: Arc<Entry>,
     pub(super) flight: Arc<Flight>,
+    pub(super) landing: Landing,
     /// A turn that was waited for before the flight was claimed.
     pub(super) slot: Option<Slot>,
+}
+
+/// Takes a flight off the list however its leader ends: one that broke down leaves nobody waiting.
+pub(super) struct Landing {
+    entry: Arc<Entry>,
+    flight: Arc<Flight>,
+    outcome: Result<(), CacheError>,
+}
+
+impl Landing {
+    pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
+        Self { entry, flight, outcome: Err(CacheError::Stopping) }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
+        self.entry.flights.remove(&self.flight);
+        match std::mem::replace(&mut self.outcome, Ok(())) {
+            Ok(()) => self.flight.landed(self.flight.blocks.end),
+            Err(error) => self.flight.failed(error),
+        }
+    }
 }
 
 impl Leader {
@@ -50,15 +75,11 @@ impl Leader {
             () = stopping.cancelled() => Err(CacheError::Stopping),
             outcome = self.fly(slot) => outcome,
         };
-        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
-        self.entry.flights.remove(&self.flight);
-        match outcome {
-            Ok(()) => self.flight.landed(self.flight.blocks.end),
-            Err(error) => {
-                self.report(&error);
-                self.flight.failed(error);
-            }
+        if let Err(error) = &outcome {
+            self.report(error);
         }
+        self.landing.outcome = outcome;
+        drop(self.landing);
         self.cache.seal_if_complete(&self.entry);
     }
 
@@ -101,7 +122,7 @@ impl Leader {
         }
         let stream = self.cache.origin.open(&self.identity, &self.file, range).await?;
         if is_proved_first(&self.entry.blob) {
-            self.receive_whole(stream, backoff).await
+            self.receive_whole(stream).await
         } else {
             self.receive_blocks(stream, next, backoff).await
         }
@@ -118,7 +139,6 @@ impl Leader {
         let (mut pieces, mut gathered) = (Vec::new(), 0);
         while let Some(piece) = stream.next().await {
             let mut piece = piece?;
-            backoff.progressed();
             while !piece.is_empty() {
                 let block = next.bytes(size).len() as usize;
                 let part = piece.split_to(piece.len().min(block - gathered));
@@ -127,6 +147,8 @@ impl Leader {
                 if gathered == block {
                     self.land(*next, std::mem::take(&mut pieces)).await?;
                     gathered = 0;
+                    // Only what has landed is progress: a block that breaks off half-way starts again.
+                    backoff.progressed();
                     next.0 += 1;
                     self.flight.landed(*next);
                 }
@@ -136,11 +158,10 @@ impl Leader {
     }
 
     /// Nothing of it lands before all of it is proved.
-    async fn receive_whole(&self, mut stream: ByteStream, backoff: &mut Backoff) -> Result<(), CacheError> {
+    async fn receive_whole(&self, mut stream: ByteStream) -> Result<(), CacheError> {
         let mut whole = Vec::with_capacity(self.entry.blob.size as usize);
         while let Some(piece) = stream.next().await {
             whole.extend_from_slice(&piece?);
-            backoff.progressed();
         }
         let blob = self.entry.blob;
         let (whole, proof) = blocking(move || {

@@ -24,9 +24,15 @@ impl Lease {
         self.0.blob
     }
 
+<<<<<<< HEAD
     /// Whether every block is here.
     pub fn is_complete(&self) -> bool {
         self.0.is_complete()
+=======
+    /// Whether bytes may have been served that turned out not to be the content.
+    pub fn was_mismatched(&self) -> bool {
+        self.0.mismatches.load(Ordering::Acquire) > 0
+>>>>>>> main
     }
 }
 
@@ -37,27 +43,47 @@ pub(super) struct Entry {
     pub(super) file: BlobFile,
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
+    seal: Mutex<Seal>,
     filling: AtomicBool,
-    sealing: AtomicBool,
-    sealed: AtomicBool,
     mismatches: AtomicU32,
 }
+
+/// How far a blob has come to being proved.
+#[derive(Default)]
+struct Seal {
+    state: SealState,
+    /// Counts what was lost: a proof of what was there before proves nothing.
+    losses: u64,
+}
+
+#[derive(Default, PartialEq)]
+enum SealState {
+    #[default]
+    Open,
+    Proving,
+    Sealed,
+}
+
+/// The right, and the duty, to seal a blob or to give that up.
+#[derive(Clone, Copy)]
+pub(super) struct SealingTurn(u64);
 
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
     const MISMATCHES: u32 = 2;
 
     pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
-        let sealed = db.blob(&blob)?.is_some_and(|row| row.sealed);
+        let map = BlockMap::new(blob.size, db.coverage(&blob)?);
+        let sealed = db.blob(&blob)?.is_some_and(|row| row.sealed) && map.has_all(map.all());
+        let state = if sealed { SealState::Sealed } else { SealState::Open };
         Ok(Self {
             blob,
-            map: BlockMap::new(blob.size, db.coverage(&blob)?),
+            map,
             file: store.file(&blob)?,
             flights: Flights::default(),
             checking: Default::default(),
+            seal: Mutex::new(Seal { state, losses: 0 }),
             filling: AtomicBool::new(false),
-            sealing: AtomicBool::new(false),
-            sealed: AtomicBool::new(sealed),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -94,9 +120,11 @@ impl Entry {
         }
     }
 
-    fn lost(&self, blocks: BlockRange) -> BlockRange {
-        self.unsealed();
+    /// These blocks are not here any more, whatever the file holds.
+    pub(super) fn lost(&self, blocks: BlockRange) -> BlockRange {
+        let mut seal = self.seal.lock();
         self.map.forget(blocks);
+        *seal = Seal { state: SealState::Open, losses: seal.losses + 1 };
         blocks
     }
 
@@ -127,23 +155,42 @@ impl Entry {
         self.map.has_all(self.map.all())
     }
 
+    #[cfg(test)]
     pub(super) fn is_sealed(&self) -> bool {
-        self.sealed.load(Ordering::Acquire)
+        self.seal.lock().state == SealState::Sealed
     }
 
-    /// Whether the caller is the one to seal; it must end with `sealed` or `unsealed`.
-    pub(super) fn begin_sealing(&self) -> bool {
-        !self.is_sealed() && self.is_complete() && !self.sealing.swap(true, Ordering::AcqRel)
+    /// The turn of the one to seal; it must end with `sealed` or `unsealed`.
+    pub(super) fn begin_sealing(&self) -> Option<SealingTurn> {
+        let mut seal = self.seal.lock();
+        if seal.state != SealState::Open || !self.is_complete() {
+            return None;
+        }
+        seal.state = SealState::Proving;
+        Some(SealingTurn(seal.losses))
     }
 
-    pub(super) fn sealed(&self) {
-        self.sealed.store(true, Ordering::Release);
-        self.sealing.store(false, Ordering::Release);
+    /// Whether what was proved is still there.
+    pub(super) fn is_unchanged(&self, turn: SealingTurn) -> bool {
+        self.seal.lock().losses == turn.0
     }
 
-    pub(super) fn unsealed(&self) {
-        self.sealed.store(false, Ordering::Release);
-        self.sealing.store(false, Ordering::Release);
+    /// Answers whether the blob is sealed by this.
+    pub(super) fn sealed(&self, turn: SealingTurn) -> bool {
+        self.end_sealing(turn, SealState::Sealed)
+    }
+
+    pub(super) fn unsealed(&self, turn: SealingTurn) {
+        self.end_sealing(turn, SealState::Open);
+    }
+
+    fn end_sealing(&self, turn: SealingTurn, state: SealState) -> bool {
+        let mut seal = self.seal.lock();
+        let counts = seal.losses == turn.0;
+        if counts {
+            seal.state = state;
+        }
+        counts
     }
 
     /// Whether the caller is the one to fill the blob; it must end with `filled`.

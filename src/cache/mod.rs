@@ -105,7 +105,7 @@ impl BlockCache {
         let tasks = TaskTracker::new();
         Ok(Arc::new(Self {
             store: files::BlobStore::open(directory)?,
-            recorder: recorder::Recorder::start(db.clone(), &tasks),
+            recorder: recorder::Recorder::start(db.clone(), tasks.clone()),
             db,
             origin,
             metrics,
@@ -222,11 +222,12 @@ impl BlockCache {
     }
 
     fn claims(&self, identity: &Identity, entry: &Entry, blocks: BlockRange, priority: Priority) -> Vec<Claim> {
-        // What is proved before it is served arrives whole or not at all.
-        let (blocks, longest) = match (fetch::is_proved_first(&entry.blob), priority) {
-            (true, _) => (entry.map.all(), usize::MAX),
-            (false, Priority::Demand) => (blocks, usize::MAX),
-            (false, Priority::Prefetch) => (blocks, Self::PREFETCH_RUN),
+        if fetch::is_proved_first(&entry.blob) {
+            return entry.flights.claim_whole(&entry.map, identity.digest(), priority).into_iter().collect();
+        }
+        let longest = match priority {
+            Priority::Demand => usize::MAX,
+            Priority::Prefetch => Self::PREFETCH_RUN,
         };
         entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority)
     }
@@ -239,34 +240,24 @@ impl BlockCache {
         flight: Arc<flights::Flight>,
         slot: Option<slots::Slot>,
     ) {
+        let landing = fetch::Landing::new(entry.clone(), flight.clone());
         let (cache, identity, file, entry) = (self.clone(), identity.clone(), file.clone(), entry.clone());
-        self.tasks.spawn(fetch::Leader { cache, identity, file, entry, flight, slot }.run());
+        self.tasks.spawn(fetch::Leader { cache, identity, file, entry, flight, landing, slot }.run());
     }
 
-    fn drop_damaged(self: &Arc<Self>, entry: &Arc<Entry>, damage: BlockRange) {
+    /// The map has forgotten these blocks; the record follows, in its turn.
+    fn drop_damaged(&self, entry: &Arc<Entry>, damage: BlockRange) {
         self.metrics.damaged_blocks.add(damage.len() as u64);
         tracing::warn!(
             blob = %entry.blob.id, first = damage.first.0, blocks = damage.len(),
             "bytes on disk no longer match their checksum; they are fetched again"
         );
-        self.strike_off(entry, damage);
+        self.recorder.forgotten(entry, damage);
     }
 
     /// Drops every block of a blob that is not what it is called.
-    fn forget_all(self: &Arc<Self>, entry: &Arc<Entry>) {
-        entry.unsealed();
-        entry.map.forget(entry.map.all());
-        self.strike_off(entry, entry.map.all());
-    }
-
-    /// The map has forgotten these blocks; the record follows soon.
-    fn strike_off(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
-        let (cache, entry) = (self.clone(), entry.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = cache.db.forget_blocks(entry.blob, blocks.iter().collect()).await {
-                tracing::error!(%error, blob = %entry.blob.id, "a damaged block is still on record; its checksum will tell again");
-            }
-        });
+    fn forget_all(&self, entry: &Arc<Entry>) {
+        self.recorder.forgotten(entry, entry.lost(entry.map.all()));
     }
 
     /// Waits until everything that has landed is recorded.
