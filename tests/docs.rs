@@ -20,3 +20,30 @@ fn docs_configuration_is_the_table_of_settings() {
 fn docs_cli_is_the_help_of_every_command() {
     check("CLI.md", weightfs::cli::reference());
 }
+
+#[test]
+fn docs_metrics_is_every_figure_of_the_daemon() {
+    check("METRICS.md", metrics());
+}
+
+const METRICS: &str = "\
+# Metrics
+
+<!-- Generated from src/metrics.rs: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
+
+What the daemon counts, for all its mounts together. Each figure begins at 0 when the daemon starts and only grows. They are
+read with
+
+```sh
+weightfs status --format json | jq '.daemons[].counters'
+```
+
+| name | unit | what it counts |
+|---|---|---|
+";
+
+fn metrics() -> String {
+    let figures = weightfs::metrics::Metrics::default().all();
+    let rows = figures.iter().map(|(name, unit, help, _)| format!("| `{name}` | {unit} | {help} |\n"));
+    METRICS.to_owned() + &rows.collect::<String>()
+}

@@ -69,7 +69,8 @@ impl BlockMap {
 
     pub(super) fn is_checked(&self, block: BlockIndex) -> bool {
         let (word, bit) = self.at(block);
-        word.checked.load(Ordering::Acquire) & bit != 0
+        // Both: a check that ends after its block was forgotten says nothing of what comes next.
+        word.checked.load(Ordering::Acquire) & word.present.load(Ordering::Acquire) & bit != 0
     }
 
     pub(super) fn sum(&self, block: BlockIndex) -> u128 {
@@ -114,6 +115,15 @@ mod tests {
         assert_eq!(map.sum(BlockIndex(67)), 42);
         map.forget(BlockRange::new(67..68));
         assert!(!map.has(BlockIndex(67)));
+    }
+
+    #[test]
+    fn a_block_that_was_forgotten_while_it_was_checked_is_gone() {
+        let map = BlockMap::new(2 * BLOCK_SIZE, Vec::new());
+        map.land(BlockIndex(0), 7);
+        map.forget(BlockRange::new(0..1));
+        map.set_checked(BlockIndex(0));
+        assert!(!map.is_checked(BlockIndex(0)));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use futures::StreamExt;
 
 use super::flights::Flight;
 use super::lease::Entry;
+use super::slots::Slot;
 use super::{BlockCache, CacheError, seal};
 use crate::db::LandedBlock;
 use crate::origin::{Backoff, ByteStream, OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, BlockIndex, ByteRange, Identity, RemoteFile};
+use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockIndex, ByteRange, Identity, RemoteFile};
 
 const SMALL: u64 = 8 << 20;
 /// The Hub keeps nothing near this size in git; beyond it the whole would not fit the memory of a fetch.
@@ -24,6 +25,11 @@ pub(super) fn is_proved_first(blob: &Blob) -> bool {
     }
 }
 
+/// Memory that a fetch of a part of `blob` holds: the block that fills, and what the connection has read beyond it.
+pub(super) fn memory(blob: &Blob) -> u64 {
+    if is_proved_first(blob) { blob.size + BLOCK_SIZE } else { 2 * BLOCK_SIZE }
+}
+
 /// Brings the blocks of one flight, then is gone.
 pub(super) struct Leader {
     pub(super) cache: Arc<BlockCache>,
@@ -31,25 +37,49 @@ pub(super) struct Leader {
     pub(super) file: RemoteFile,
     pub(super) entry: Arc<Entry>,
     pub(super) flight: Arc<Flight>,
+    pub(super) landing: Landing,
+    /// A turn that was waited for before the flight was claimed.
+    pub(super) slot: Option<Slot>,
+}
+
+/// Takes a flight off the list however its leader ends: one that broke down leaves nobody waiting.
+pub(super) struct Landing {
+    entry: Arc<Entry>,
+    flight: Arc<Flight>,
+    outcome: Result<(), CacheError>,
+}
+
+impl Landing {
+    pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
+        Self { entry, flight, outcome: Err(CacheError::Stopping) }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
+        self.entry.flights.remove(&self.flight);
+        match std::mem::replace(&mut self.outcome, Ok(())) {
+            Ok(()) => self.flight.landed(self.flight.blocks.end),
+            Err(error) => self.flight.failed(error),
+        }
+    }
 }
 
 impl Leader {
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
+        let slot = self.slot.take();
         let stopping = self.cache.stopping.clone();
         let outcome = tokio::select! {
             biased;
             () = stopping.cancelled() => Err(CacheError::Stopping),
-            outcome = self.fly() => outcome,
+            outcome = self.fly(slot) => outcome,
         };
-        // Out of the list first: whoever hears of a failure may claim the blocks again at once.
-        self.entry.flights.remove(&self.flight);
-        match outcome {
-            Ok(()) => self.flight.landed(self.flight.blocks.end),
-            Err(error) => {
-                self.report(&error);
-                self.flight.failed(error);
-            }
+        if let Err(error) = &outcome {
+            self.report(error);
         }
+        self.landing.outcome = outcome;
+        drop(self.landing);
         self.cache.seal_if_complete(&self.entry);
     }
 
@@ -61,8 +91,11 @@ impl Leader {
         tracing::warn!(repo = %self.file.repo, path = %self.file.path, first, blocks, %error, "a read failed");
     }
 
-    async fn fly(&self) -> Result<(), CacheError> {
-        let _slot = self.cache.slots.turn(&self.flight).await;
+    async fn fly(&self, slot: Option<Slot>) -> Result<(), CacheError> {
+        let _slot = match slot {
+            Some(slot) => slot,
+            None => self.cache.slots.turn(&self.flight, memory(&self.entry.blob)).await,
+        };
         let mut backoff = Backoff::new(self.cache.settings.give_up);
         let mut next = self.flight.blocks.first;
         loop {
@@ -71,7 +104,6 @@ impl Leader {
                 Err(CacheError::Origin(error)) => error,
                 Err(error) => return Err(error),
             };
-            self.cache.metrics.fetch_failures.add(1);
             if !error.is_transient() {
                 return Err(error.into());
             }
@@ -90,7 +122,7 @@ impl Leader {
         }
         let stream = self.cache.origin.open(&self.identity, &self.file, range).await?;
         if is_proved_first(&self.entry.blob) {
-            self.receive_whole(stream, backoff).await
+            self.receive_whole(stream).await
         } else {
             self.receive_blocks(stream, next, backoff).await
         }
@@ -103,15 +135,20 @@ impl Leader {
         backoff: &mut Backoff,
     ) -> Result<(), CacheError> {
         let size = self.entry.blob.size;
-        let mut buffer = Vec::with_capacity(next.bytes(size).len() as usize);
+        // The pieces stay as they came off the socket: the disk takes them one by one.
+        let (mut pieces, mut gathered) = (Vec::new(), 0);
         while let Some(piece) = stream.next().await {
             let mut piece = piece?;
-            backoff.progressed();
             while !piece.is_empty() {
-                let missing = next.bytes(size).len() as usize - buffer.len();
-                buffer.extend_from_slice(&piece.split_to(missing.min(piece.len())));
-                if buffer.len() as u64 == next.bytes(size).len() {
-                    buffer = self.land(*next, buffer).await?;
+                let block = next.bytes(size).len() as usize;
+                let part = piece.split_to(piece.len().min(block - gathered));
+                gathered += part.len();
+                pieces.push(part);
+                if gathered == block {
+                    self.land(*next, std::mem::take(&mut pieces)).await?;
+                    gathered = 0;
+                    // Only what has landed is progress: a block that breaks off half-way starts again.
+                    backoff.progressed();
                     next.0 += 1;
                     self.flight.landed(*next);
                 }
@@ -121,11 +158,10 @@ impl Leader {
     }
 
     /// Nothing of it lands before all of it is proved.
-    async fn receive_whole(&self, mut stream: ByteStream, backoff: &mut Backoff) -> Result<(), CacheError> {
+    async fn receive_whole(&self, mut stream: ByteStream) -> Result<(), CacheError> {
         let mut whole = Vec::with_capacity(self.entry.blob.size as usize);
         while let Some(piece) = stream.next().await {
             whole.extend_from_slice(&piece?);
-            backoff.progressed();
         }
         let blob = self.entry.blob;
         let (whole, proof) = blocking(move || {
@@ -143,24 +179,19 @@ impl Leader {
         let whole = Bytes::from(whole);
         for block in self.entry.map.all().iter() {
             let range = block.bytes(blob.size);
-            self.land(block, whole.slice(range.start as usize..range.end as usize).into()).await?;
+            self.land(block, vec![whole.slice(range.start as usize..range.end as usize)]).await?;
         }
         self.flight.landed(self.flight.blocks.end);
         self.cache.seal_proved(&self.entry, sha256);
         Ok(())
     }
 
-    /// Writes a block and hands its record on; gives the emptied buffer back.
-    async fn land(&self, block: BlockIndex, mut bytes: Vec<u8>) -> Result<Vec<u8>, CacheError> {
+    /// Writes a block and hands its record on.
+    async fn land(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {
         let entry = self.entry.clone();
-        let (bytes, sum) = blocking(move || {
-            let sum = entry.land(block, &bytes);
-            bytes.clear();
-            (bytes, sum)
-        })
-        .await?;
-        self.cache.recorder.landed(&self.entry, LandedBlock { block, sum: sum? }).await;
-        Ok(bytes)
+        let sum = blocking(move || entry.land(block, &pieces)).await??;
+        self.cache.recorder.landed(&self.entry, LandedBlock { block, sum }).await;
+        Ok(())
     }
 }
 

@@ -25,11 +25,10 @@ pub(super) struct Flight {
     wanted: watch::Sender<bool>,
 }
 
-#[derive(Clone)]
-enum Progress {
+struct Progress {
     /// Every block of the flight before this one has landed.
-    Until(BlockIndex),
-    Failed(CacheError),
+    until: BlockIndex,
+    failed: Option<CacheError>,
 }
 
 /// The flights of one blob.
@@ -92,6 +91,23 @@ impl Flights {
         claims
     }
 
+    /// For a content that arrives whole or not at all: what is present of it comes again with what is missing.
+    pub(super) fn claim_whole(&self, map: &BlockMap, identity: IdentityDigest, priority: Priority) -> Option<Claim> {
+        let mut active = self.active.lock();
+        if map.has_all(map.all()) {
+            return None;
+        }
+        if let Some(flight) = active.first() {
+            if priority == Priority::Demand {
+                flight.wanted.send_replace(true);
+            }
+            return Some(Claim::Wait(flight.wait()));
+        }
+        let flight = Arc::new(Flight::new(map.all(), identity, priority));
+        active.push(flight.clone());
+        Some(Claim::Lead(flight))
+    }
+
     /// The flight has landed or failed. What it did not bring is missing again.
     pub(super) fn remove(&self, flight: &Arc<Flight>) {
         self.active.lock().retain(|active| !Arc::ptr_eq(active, flight));
@@ -103,7 +119,7 @@ impl Flight {
         Self {
             blocks,
             led_by,
-            progress: watch::Sender::new(Progress::Until(blocks.first)),
+            progress: watch::Sender::new(Progress { until: blocks.first, failed: None }),
             wanted: watch::Sender::new(priority == Priority::Demand),
         }
     }
@@ -115,11 +131,11 @@ impl Flight {
 
     /// Every block before `end` is in the map.
     pub(super) fn landed(&self, end: BlockIndex) {
-        self.progress.send_replace(Progress::Until(end));
+        self.progress.send_modify(|progress| progress.until = end);
     }
 
     pub(super) fn failed(&self, error: CacheError) {
-        self.progress.send_replace(Progress::Failed(error));
+        self.progress.send_modify(|progress| progress.failed = Some(error));
     }
 
     /// Waits for the whole flight.
@@ -136,14 +152,12 @@ impl Wait {
     /// Returns when the blocks have landed or their flight has failed. The leader's deadline bounds it.
     pub(super) async fn landed(&self) -> Result<(), CacheError> {
         let mut progress = self.flight.progress.subscribe();
-        let arrived = progress.wait_for(|progress| match progress {
-            Progress::Until(end) => *end >= self.until,
-            Progress::Failed(_) => true,
-        });
+        let settled = progress.wait_for(|progress| progress.until >= self.until || progress.failed.is_some());
         // The flight itself holds the sender: it cannot go away while we wait.
-        match &*arrived.await.map_err(|_| CacheError::Stopping)? {
-            Progress::Until(_) => Ok(()),
-            Progress::Failed(error) => Err(error.clone()),
+        let progress = settled.await.map_err(|_| CacheError::Stopping)?;
+        match &progress.failed {
+            Some(error) if progress.until < self.until => Err(error.clone()),
+            _ => Ok(()),
         }
     }
 }
@@ -191,6 +205,19 @@ mod tests {
         assert!(futures::FutureExt::now_or_never(wait.landed()).is_none());
         flight.landed(BlockIndex(3));
         wait.landed().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_that_of_those_whose_blocks_have_landed() {
+        let map = BlockMap::new(20 * BLOCK_SIZE, Vec::new());
+        let flights = Flights::default();
+        let claim = |from, to| flights.claim(&map, BlockRange::new(from..to), 8, digest(), Priority::Demand).remove(0);
+        let Claim::Lead(flight) = claim(0, 8) else { panic!("the first must lead") };
+        let Claim::Wait(early) = claim(0, 3) else { panic!("the second must wait") };
+        flight.landed(BlockIndex(3));
+        flight.failed(CacheError::Stopping);
+        early.landed().await.unwrap();
+        assert!(flight.wait().landed().await.is_err());
     }
 
     #[tokio::test]

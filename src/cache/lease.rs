@@ -4,8 +4,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
 use super::block_map::BlockMap;
@@ -22,6 +23,11 @@ impl Lease {
     pub fn blob(&self) -> Blob {
         self.0.blob
     }
+
+    /// Whether bytes may have been served that turned out not to be the content.
+    pub fn was_mismatched(&self) -> bool {
+        self.0.mismatches.load(Ordering::Acquire) > 0
+    }
 }
 
 /// The one entry of a blob that somebody holds.
@@ -31,25 +37,47 @@ pub(super) struct Entry {
     pub(super) file: BlobFile,
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
-    sealing: AtomicBool,
-    sealed: AtomicBool,
+    seal: Mutex<Seal>,
+    filling: AtomicBool,
     mismatches: AtomicU32,
 }
+
+/// How far a blob has come to being proved.
+#[derive(Default)]
+struct Seal {
+    state: SealState,
+    /// Counts what was lost: a proof of what was there before proves nothing.
+    losses: u64,
+}
+
+#[derive(Default, PartialEq)]
+enum SealState {
+    #[default]
+    Open,
+    Proving,
+    Sealed,
+}
+
+/// The right, and the duty, to seal a blob or to give that up.
+#[derive(Clone, Copy)]
+pub(super) struct SealingTurn(u64);
 
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
     const MISMATCHES: u32 = 2;
 
     pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
-        let sealed = db.blob(&blob)?.is_some_and(|row| row.sealed);
+        let map = BlockMap::new(blob.size, db.coverage(&blob)?);
+        let sealed = db.blob(&blob)?.is_some_and(|row| row.sealed) && map.has_all(map.all());
+        let state = if sealed { SealState::Sealed } else { SealState::Open };
         Ok(Self {
             blob,
-            map: BlockMap::new(blob.size, db.coverage(&blob)?),
+            map,
             file: store.file(&blob)?,
             flights: Flights::default(),
             checking: Default::default(),
-            sealing: AtomicBool::new(false),
-            sealed: AtomicBool::new(sealed),
+            seal: Mutex::new(Seal { state, losses: 0 }),
+            filling: AtomicBool::new(false),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -86,9 +114,11 @@ impl Entry {
         }
     }
 
-    fn lost(&self, blocks: BlockRange) -> BlockRange {
-        self.unsealed();
+    /// These blocks are not here any more, whatever the file holds.
+    pub(super) fn lost(&self, blocks: BlockRange) -> BlockRange {
+        let mut seal = self.seal.lock();
         self.map.forget(blocks);
+        *seal = Seal { state: SealState::Open, losses: seal.losses + 1 };
         blocks
     }
 
@@ -102,10 +132,15 @@ impl Entry {
     }
 
     /// Writes a block and marks it present. Blocks.
-    pub(super) fn land(&self, block: BlockIndex, bytes: &[u8]) -> Result<u128, CacheError> {
-        let sum = xxh3_128(bytes);
-        let start = block.bytes(self.blob.size).start;
-        self.file.file.write_all_at(bytes, start).map_err(|source| self.file.error(source))?;
+    pub(super) fn land(&self, block: BlockIndex, pieces: &[Bytes]) -> Result<u128, CacheError> {
+        let mut sum = Xxh3::new();
+        let mut offset = block.bytes(self.blob.size).start;
+        for piece in pieces {
+            sum.update(piece);
+            self.file.file.write_all_at(piece, offset).map_err(|source| self.file.error(source))?;
+            offset += piece.len() as u64;
+        }
+        let sum = sum.digest128();
         self.map.land(block, sum);
         Ok(sum)
     }
@@ -114,23 +149,51 @@ impl Entry {
         self.map.has_all(self.map.all())
     }
 
+    #[cfg(test)]
     pub(super) fn is_sealed(&self) -> bool {
-        self.sealed.load(Ordering::Acquire)
+        self.seal.lock().state == SealState::Sealed
     }
 
-    /// Whether the caller is the one to seal; it must end with `sealed` or `unsealed`.
-    pub(super) fn begin_sealing(&self) -> bool {
-        !self.is_sealed() && self.is_complete() && !self.sealing.swap(true, Ordering::AcqRel)
+    /// The turn of the one to seal; it must end with `sealed` or `unsealed`.
+    pub(super) fn begin_sealing(&self) -> Option<SealingTurn> {
+        let mut seal = self.seal.lock();
+        if seal.state != SealState::Open || !self.is_complete() {
+            return None;
+        }
+        seal.state = SealState::Proving;
+        Some(SealingTurn(seal.losses))
     }
 
-    pub(super) fn sealed(&self) {
-        self.sealed.store(true, Ordering::Release);
-        self.sealing.store(false, Ordering::Release);
+    /// Whether what was proved is still there.
+    pub(super) fn is_unchanged(&self, turn: SealingTurn) -> bool {
+        self.seal.lock().losses == turn.0
     }
 
-    pub(super) fn unsealed(&self) {
-        self.sealed.store(false, Ordering::Release);
-        self.sealing.store(false, Ordering::Release);
+    /// Answers whether the blob is sealed by this.
+    pub(super) fn sealed(&self, turn: SealingTurn) -> bool {
+        self.end_sealing(turn, SealState::Sealed)
+    }
+
+    pub(super) fn unsealed(&self, turn: SealingTurn) {
+        self.end_sealing(turn, SealState::Open);
+    }
+
+    fn end_sealing(&self, turn: SealingTurn, state: SealState) -> bool {
+        let mut seal = self.seal.lock();
+        let counts = seal.losses == turn.0;
+        if counts {
+            seal.state = state;
+        }
+        counts
+    }
+
+    /// Whether the caller is the one to fill the blob; it must end with `filled`.
+    pub(super) fn begin_filling(&self) -> bool {
+        !self.filling.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn filled(&self) {
+        self.filling.store(false, Ordering::Release);
     }
 
     /// The whole content arrived and is not what its name says.

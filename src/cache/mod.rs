@@ -10,6 +10,7 @@
 mod block_map;
 mod fetch;
 mod files;
+mod fill;
 mod flights;
 mod lease;
 mod recorder;
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use fill::Fill;
 pub use lease::Lease;
 
 use crate::db::{Database, DbError};
@@ -57,10 +59,12 @@ impl From<DbError> for CacheError {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct CacheSettings {
     /// A read fails after this long without one byte for its block.
     pub give_up: Duration,
+    /// Bytes that all fetches together may hold between socket and disk.
+    pub memory: u64,
 }
 
 /// The contents on this node, shared by every mount.
@@ -101,14 +105,14 @@ impl BlockCache {
         let tasks = TaskTracker::new();
         Ok(Arc::new(Self {
             store: files::BlobStore::open(directory)?,
-            recorder: recorder::Recorder::start(db.clone(), &tasks),
+            recorder: recorder::Recorder::start(db.clone(), tasks.clone()),
             db,
             origin,
             metrics,
             settings,
             entries: Mutex::default(),
             recent: moka::sync::Cache::new(Self::RECENT),
-            slots: slots::Slots::new(),
+            slots: slots::Slots::new(settings.memory),
             tasks,
             stopping: CancellationToken::new(),
         }))
@@ -203,58 +207,57 @@ impl BlockCache {
             return Err(CacheError::Stopping);
         }
         entry.refuse_quarantined()?;
-        let longest = match priority {
-            Priority::Demand => usize::MAX,
-            Priority::Prefetch => Self::PREFETCH_RUN,
-        };
-        // What is proved before it is served arrives whole or not at all.
-        let (blocks, longest) =
-            if fetch::is_proved_first(&entry.blob) { (entry.map.all(), usize::MAX) } else { (blocks, longest) };
-        let claims = entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority);
+        let claims = self.claims(identity, entry, blocks, priority);
         let mut waits = Vec::with_capacity(claims.len());
         for claim in claims {
             match claim {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    let leader = fetch::Leader {
-                        cache: self.clone(),
-                        identity: identity.clone(),
-                        file: file.clone(),
-                        entry: entry.clone(),
-                        flight,
-                    };
-                    self.tasks.spawn(leader.run());
+                    self.lead(identity, file, entry, flight, None);
                 }
             }
         }
         Ok(waits)
     }
 
-    fn drop_damaged(self: &Arc<Self>, entry: &Arc<Entry>, damage: BlockRange) {
+    fn claims(&self, identity: &Identity, entry: &Entry, blocks: BlockRange, priority: Priority) -> Vec<Claim> {
+        if fetch::is_proved_first(&entry.blob) {
+            return entry.flights.claim_whole(&entry.map, identity.digest(), priority).into_iter().collect();
+        }
+        let longest = match priority {
+            Priority::Demand => usize::MAX,
+            Priority::Prefetch => Self::PREFETCH_RUN,
+        };
+        entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority)
+    }
+
+    fn lead(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        entry: &Arc<Entry>,
+        flight: Arc<flights::Flight>,
+        slot: Option<slots::Slot>,
+    ) {
+        let landing = fetch::Landing::new(entry.clone(), flight.clone());
+        let (cache, identity, file, entry) = (self.clone(), identity.clone(), file.clone(), entry.clone());
+        self.tasks.spawn(fetch::Leader { cache, identity, file, entry, flight, landing, slot }.run());
+    }
+
+    /// The map has forgotten these blocks; the record follows, in its turn.
+    fn drop_damaged(&self, entry: &Arc<Entry>, damage: BlockRange) {
         self.metrics.damaged_blocks.add(damage.len() as u64);
         tracing::warn!(
             blob = %entry.blob.id, first = damage.first.0, blocks = damage.len(),
             "bytes on disk no longer match their checksum; they are fetched again"
         );
-        self.strike_off(entry, damage);
+        self.recorder.forgotten(entry, damage);
     }
 
     /// Drops every block of a blob that is not what it is called.
-    fn forget_all(self: &Arc<Self>, entry: &Arc<Entry>) {
-        entry.unsealed();
-        entry.map.forget(entry.map.all());
-        self.strike_off(entry, entry.map.all());
-    }
-
-    /// The map has forgotten these blocks; the record follows soon.
-    fn strike_off(self: &Arc<Self>, entry: &Arc<Entry>, blocks: BlockRange) {
-        let (cache, entry) = (self.clone(), entry.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = cache.db.forget_blocks(entry.blob, blocks.iter().collect()).await {
-                tracing::error!(%error, blob = %entry.blob.id, "a damaged block is still on record; its checksum will tell again");
-            }
-        });
+    fn forget_all(&self, entry: &Arc<Entry>) {
+        self.recorder.forgotten(entry, entry.lost(entry.map.all()));
     }
 
     /// Waits until everything that has landed is recorded.

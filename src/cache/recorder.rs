@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::lease::Entry;
 use crate::db::{Database, LandedBlock};
+use crate::types::BlockRange;
 
 pub(super) struct Recorder {
     events: Mutex<Option<mpsc::Sender<Event>>>,
+    tasks: TaskTracker,
 }
 
 enum Event {
     Landed(Arc<Entry>, LandedBlock),
+    /// Struck off in its turn, so that no record of what landed before comes after it.
+    Forgotten(Arc<Entry>, BlockRange),
     /// Answered once everything sent before is recorded.
     Flush(oneshot::Sender<()>),
 }
@@ -26,10 +31,10 @@ impl Recorder {
     const BATCH: usize = 256;
     const QUEUE: usize = 4096;
 
-    pub(super) fn start(db: Arc<Database>, tasks: &TaskTracker) -> Self {
+    pub(super) fn start(db: Arc<Database>, tasks: TaskTracker) -> Self {
         let (events, queue) = mpsc::channel(Self::QUEUE);
         tasks.spawn(Self::run(db, queue));
-        Self { events: Mutex::new(Some(events)) }
+        Self { events: Mutex::new(Some(events)), tasks }
     }
 
     async fn run(db: Arc<Database>, mut queue: mpsc::Receiver<Event>) {
@@ -66,6 +71,7 @@ impl Recorder {
 
     async fn record(db: &Database, batch: Vec<Event>) {
         let mut blobs: Vec<(Arc<Entry>, Vec<LandedBlock>)> = Vec::new();
+        let mut forgotten = Vec::new();
         let mut waiting = Vec::new();
         for event in batch {
             match event {
@@ -74,9 +80,21 @@ impl Recorder {
                     Some((_, blocks)) => blocks.push(landed),
                     None => blobs.push((entry, vec![landed])),
                 },
+                Event::Forgotten(entry, gone) => {
+                    for (_, blocks) in blobs.iter_mut().filter(|(known, _)| Arc::ptr_eq(known, &entry)) {
+                        blocks.retain(|landed| !gone.contains(landed.block));
+                    }
+                    forgotten.push((entry.blob, gone));
+                }
             }
         }
-        for (entry, blocks) in blobs {
+        // What is left landed after it was forgotten, or never was.
+        for (blob, blocks) in forgotten {
+            if let Err(error) = db.forget_blocks(blob, blocks).await {
+                tracing::error!(%error, blob = %blob.id, "a damaged block is still on record; its checksum will tell again");
+            }
+        }
+        for (entry, blocks) in blobs.into_iter().filter(|(_, blocks)| !blocks.is_empty()) {
             Self::record_blob(db, entry, blocks).await;
         }
         for done in waiting {
@@ -102,6 +120,17 @@ impl Recorder {
         let events = self.events.lock().clone();
         if let Some(events) = events {
             let _ = events.send(Event::Landed(entry.clone(), landed)).await;
+        }
+    }
+
+    /// The map has forgotten these blocks. Never waits.
+    pub(super) fn forgotten(&self, entry: &Arc<Entry>, blocks: BlockRange) {
+        let Some(events) = self.events.lock().clone() else { return };
+        if let Err(TrySendError::Full(event)) = events.try_send(Event::Forgotten(entry.clone(), blocks)) {
+            // If the block lands again before this is sent, its record is lost: one more fetch after a restart.
+            self.tasks.spawn(async move {
+                let _ = events.send(event).await;
+            });
         }
     }
 

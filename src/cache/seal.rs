@@ -1,15 +1,15 @@
 //! Proof of a whole blob: does it hash to what its origin calls it?
 
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::lease::Entry;
+use super::lease::{Entry, SealingTurn};
 use super::{BlockCache, CacheError};
-use crate::types::{Blob, BlobId};
+use crate::types::{Blob, BlobId, BlockRange};
 
 /// Both hashes of a content: the one it is named by and the one that equal contents share.
 struct Proof {
@@ -53,68 +53,91 @@ pub(super) fn prove(blob: Blob, bytes: &[u8]) -> Option<[u8; 32]> {
     proof.finish()
 }
 
-fn prove_file(entry: &Entry) -> io::Result<Option<[u8; 32]>> {
+/// What a look at the whole file showed.
+enum Verdict {
+    /// It is what it is called; its sha256.
+    Proved([u8; 32]),
+    /// The disk lost what had landed there.
+    Damaged(BlockRange),
+    /// What landed is still there, and it is not what it is called.
+    Mismatched,
+}
+
+fn prove_file(entry: &Entry) -> Verdict {
     let mut proof = Proof::new(entry.blob);
     let mut buffer = Vec::new();
     for block in entry.map.all().iter() {
         let range = block.bytes(entry.blob.size);
         buffer.resize(range.len() as usize, 0);
-        entry.file.file.read_exact_at(&mut buffer, range.start)?;
+        // A failed read of the local disk is a miss, not an error.
+        let read = entry.file.file.read_exact_at(&mut buffer, range.start);
+        if read.is_err() || xxh3_128(&buffer) != entry.map.sum(block) {
+            return Verdict::Damaged(BlockRange::new(block.0..block.0 + 1));
+        }
         proof.update(&buffer);
     }
-    Ok(proof.finish())
+    proof.finish().map_or(Verdict::Mismatched, Verdict::Proved)
 }
 
 impl BlockCache {
     /// Starts proving a blob whose last block has landed. Readers go on meanwhile.
     pub(super) fn seal_if_complete(self: &Arc<Self>, entry: &Arc<Entry>) {
-        if entry.begin_sealing() {
-            self.spawn_seal(entry, None);
+        if let Some(turn) = entry.begin_sealing() {
+            self.spawn_seal(entry, turn, None);
         }
     }
 
     /// Seals a blob that was proved on its way in.
     pub(super) fn seal_proved(self: &Arc<Self>, entry: &Arc<Entry>, sha256: [u8; 32]) {
-        if entry.begin_sealing() {
-            self.spawn_seal(entry, Some(sha256));
+        if let Some(turn) = entry.begin_sealing() {
+            self.spawn_seal(entry, turn, Some(sha256));
         }
     }
 
-    fn spawn_seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) {
+    fn spawn_seal(self: &Arc<Self>, entry: &Arc<Entry>, turn: SealingTurn, proof: Option<[u8; 32]>) {
         let (cache, entry) = (self.clone(), entry.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = cache.seal(&entry, proof).await {
-                entry.unsealed();
+            if let Err(error) = cache.seal(&entry, turn, proof).await {
+                entry.unsealed(turn);
                 tracing::warn!(%error, blob = %entry.blob.id, "a complete file could not be sealed; the next use tries again");
             }
         });
     }
 
-    async fn seal(self: &Arc<Self>, entry: &Arc<Entry>, proof: Option<[u8; 32]>) -> Result<(), CacheError> {
-        let proof = match proof {
-            Some(sha256) => Some(sha256),
+    async fn seal(&self, entry: &Arc<Entry>, turn: SealingTurn, proof: Option<[u8; 32]>) -> Result<(), CacheError> {
+        let verdict = match proof {
+            Some(sha256) => Verdict::Proved(sha256),
             None => {
                 let proving = entry.clone();
-                let proof = tokio::task::spawn_blocking(move || prove_file(&proving)).await;
-                proof.map_err(|_| CacheError::Stopping)?.map_err(|source| entry.file.error(source))?
+                let verdict = tokio::task::spawn_blocking(move || prove_file(&proving)).await;
+                verdict.map_err(|_| CacheError::Stopping)?
             }
         };
-        match proof {
-            Some(sha256) => self.sealed(entry, sha256).await,
-            None => {
+        // Blocks that were lost and came anew meanwhile may have been seen half written.
+        if !entry.is_unchanged(turn) {
+            return Ok(());
+        }
+        match verdict {
+            Verdict::Proved(sha256) => return self.sealed(entry, turn, sha256).await,
+            Verdict::Damaged(block) => self.drop_damaged(entry, entry.lost(block)),
+            Verdict::Mismatched => {
                 self.mismatched(entry);
                 self.forget_all(entry);
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    async fn sealed(&self, entry: &Entry, sha256: [u8; 32]) -> Result<(), CacheError> {
+    async fn sealed(&self, entry: &Entry, turn: SealingTurn, sha256: [u8; 32]) -> Result<(), CacheError> {
         // The seal says that every block is recorded: it must not overtake the last of them.
         self.recorder.flush().await;
         self.db.seal(entry.blob, sha256).await?;
-        entry.sealed();
-        tracing::debug!(blob = %entry.blob.id, "complete and verified");
+        if entry.sealed(turn) {
+            tracing::debug!(blob = %entry.blob.id, "complete and verified");
+        } else {
+            // A block was lost on the way here, and its record may have been struck off before the seal.
+            self.db.forget_blocks(entry.blob, BlockRange::new(0..0)).await?;
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The cache against an origin that does as it is told.
 
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,11 +12,11 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Lease};
+use super::{BlockCache, CacheError, CacheSettings, Fill, Lease};
 use crate::db::Database;
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
-use crate::types::{BLOCK_SIZE, Blob, BlobId, ByteRange, Commit, Identity, RemoteFile, RepoPath, Token};
+use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockRange, ByteRange, Commit, Identity, RemoteFile, RepoPath, Token};
 
 /// Serves one content in pieces, and notes every range it is asked for.
 struct Scripted {
@@ -31,6 +32,7 @@ struct Scripted {
 }
 
 enum Trouble {
+    Panic,
     Refuse(OriginErrorKind),
     BreakAfter(usize),
     FlipAt(usize),
@@ -86,6 +88,7 @@ impl Origin for Scripted {
         let mut broken = None;
         let trouble = Some(&self.troubles).map(|troubles| troubles.lock()).filter(|left| !left.is_empty());
         match trouble.map(|mut left| left.remove(0)) {
+            Some(Trouble::Panic) => panic!("as told"),
             Some(Trouble::Refuse(kind)) => return Err(Self::error(kind)),
             Some(Trouble::BreakAfter(len)) => {
                 bytes.truncate(len);
@@ -125,7 +128,7 @@ impl Bench {
     fn over(folder: tempfile::TempDir, origin: Arc<Scripted>) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings { give_up: Duration::from_secs(60) };
+        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20 };
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -147,6 +150,20 @@ impl Bench {
 
     fn content(&self, range: ByteRange) -> &[u8] {
         &self.origin.content[range.start as usize..range.end as usize]
+    }
+
+    /// Waits until the whole is proved.
+    async fn sealed(&self) {
+        let sealed = async {
+            while !self.lease().0.is_sealed() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), sealed).await.expect("it is never sealed");
+    }
+
+    fn damage(&self, at: u64) {
+        self.lease().0.file.file.write_all_at(b"damage", at).unwrap();
     }
 
     /// Ends in good order and starts again over the same folder.
@@ -281,12 +298,113 @@ async fn an_origin_that_keeps_sending_wrong_bytes_is_given_up() {
 async fn a_complete_blob_is_sealed_and_stays_so() {
     let bench = Bench::new(Scripted::new(LARGE));
     bench.read(ByteRange::new(0, LARGE as u64)).await.unwrap();
-    let sealed = async {
-        while !bench.lease().0.is_sealed() {
+    bench.sealed().await;
+    let bench = bench.restart().await;
+    assert!(bench.lease().0.is_sealed());
+}
+
+#[tokio::test]
+async fn a_damaged_block_of_a_small_content_costs_one_fetch_and_no_quarantine() {
+    let bench = Bench::new(Scripted::new(3 << 20));
+    bench.read(blocks(0, 3)).await.unwrap();
+    let bench = bench.restart().await;
+    bench.damage(BLOCK_SIZE + 7);
+    assert!(bench.cache.try_read(&bench.lease(), blocks(1, 2), &mut Vec::new()).is_none());
+    assert!(bench.read(blocks(0, 3)).await.unwrap() == bench.content(blocks(0, 3)));
+    assert_eq!(bench.metrics.mismatched_blobs.get(), 0, "the disk was at fault, not the origin");
+    assert_eq!(bench.origin.asked_bytes(), 3 * BLOCK_SIZE, "what is proved as a whole comes as a whole");
+}
+
+#[tokio::test]
+async fn what_was_dropped_is_never_recorded_afterwards() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(blocks(0, 2)).await.unwrap();
+    bench.cache.forget_all(&bench.lease().0);
+    let bench = bench.restart().await;
+    assert!(bench.cache.try_read(&bench.lease(), blocks(0, 1), &mut Vec::new()).is_none());
+}
+
+#[tokio::test]
+async fn damage_found_while_proving_drops_one_block_and_blames_no_origin() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(ByteRange::new(0, LARGE as u64)).await.unwrap();
+    bench.sealed().await;
+    // As after a crash between the last block and the seal.
+    let unsealed = bench.cache.db.forget_blocks(bench.file.blob, BlockRange::new(0..0));
+    unsealed.await.unwrap();
+    bench.damage(5 * BLOCK_SIZE + 7);
+    let bench = bench.restart().await;
+    let lease = bench.lease();
+    while bench.metrics.damaged_blocks.get() + bench.metrics.mismatched_blobs.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.metrics.mismatched_blobs.get(), 0);
+    assert!(bench.cache.try_read(&lease, blocks(0, 1), &mut Vec::new()).is_some());
+    let whole = ByteRange::new(0, LARGE as u64);
+    assert!(bench.read(whole).await.unwrap() == bench.content(whole));
+    assert_eq!(bench.origin.asked_bytes(), BLOCK_SIZE);
+    bench.sealed().await;
+}
+
+#[tokio::test]
+async fn a_blob_that_lost_a_block_while_it_was_proved_is_not_sealed() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(ByteRange::new(0, LARGE as u64)).await.unwrap();
+    bench.sealed().await;
+    let entry = bench.lease().0;
+    entry.lost(BlockRange::new(0..1));
+    bench.read(blocks(0, 1)).await.unwrap();
+    let lease = bench.lease();
+    let first = lease.0.begin_sealing();
+    entry.lost(BlockRange::new(3..4));
+    if let Some(turn) = first {
+        assert!(!entry.sealed(turn), "what it proved is gone");
+    }
+    assert!(!entry.is_sealed());
+}
+
+#[tokio::test]
+async fn a_leader_that_breaks_down_leaves_nobody_waiting() {
+    let origin = Scripted::new(LARGE);
+    origin.troubles.lock().push(Trouble::Panic);
+    let bench = Bench::new(origin);
+    let read = tokio::time::timeout(Duration::from_secs(30), bench.read(blocks(0, 1))).await;
+    assert!(read.expect("it waits for ever").is_err());
+    assert!(bench.read(blocks(0, 1)).await.unwrap() == bench.content(blocks(0, 1)));
+}
+
+#[tokio::test]
+async fn a_fill_brings_everything_once_and_never_stands_in_a_readers_way() {
+    let mut origin = Scripted::new(40 << 20);
+    let gate = Arc::new(Semaphore::new(0));
+    origin.gate = Some(gate.clone());
+    let bench = Bench::new(origin);
+    let range = ByteRange::new(0, 40 << 20);
+    let fill = || Fill { file: bench.file.clone(), lease: bench.lease(), range };
+    bench.cache.fill(&anybody(), vec![fill()]);
+    bench.cache.fill(&anybody(), vec![fill()]);
+    let reader = bench.read(blocks(39, 40));
+    let (read, ()) = tokio::join!(reader, async { gate.add_permits(10_000) });
+    assert!(read.unwrap() == bench.content(blocks(39, 40)));
+    let filled = async {
+        while !bench.lease().0.is_complete() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), sealed).await.expect("it is never sealed");
-    let bench = bench.restart().await;
-    assert!(bench.lease().0.is_sealed());
+    tokio::time::timeout(Duration::from_secs(30), filled).await.expect("it is never filled");
+    assert_eq!(bench.origin.asked_bytes(), 40 << 20);
+}
+
+#[tokio::test]
+async fn the_smallest_budget_still_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Arc::new(Scripted::new(LARGE));
+    let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
+    let metrics = Arc::new(Metrics::default());
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0 };
+    let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
+    let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
+    let whole = ByteRange::new(0, LARGE as u64);
+    bench.cache.prefetch(&anybody(), &bench.file, &bench.lease(), whole);
+    assert!(bench.read(whole).await.unwrap() == bench.content(whole));
 }

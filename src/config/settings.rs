@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
 use super::places::Places;
-use super::value::{Endpoint, LogFormat, LogLevel, Seconds, Value};
+use super::value::{Bytes, Endpoint, LogFormat, LogLevel, Seconds, Value};
 
 /// What is known of a setting without its type.
 #[derive(Debug)]
@@ -109,6 +109,13 @@ settings! {
         default: |places: &Places| places.cache.clone(),
         shown: "/var/cache/weightfs for root, else $XDG_CACHE_HOME/weightfs (~/.cache/weightfs)",
         help: "Where fetched bytes, the database and what clients write are kept. One daemon serves one cache directory"
+    }
+    cache_memory_bytes: Bytes<{ 4 << 20 }, { 1 << 40 }> {
+        key: "cache.memory_bytes",
+        flag: Flag::No,
+        default: |_| Bytes::new::<{ 128 << 20 }>(),
+        shown: "134217728 (128 MiB)",
+        help: "How much all fetches together may hold between the network and the disk"
     }
     database_path: Option<PathBuf> {
         key: "database.path",

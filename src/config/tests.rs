@@ -120,6 +120,7 @@ fn every_setting_can_be_given_in_the_environment() {
         let word = match setting.expected() {
             text if text.starts_with("a path") => "/p",
             text if text.starts_with("true") => "true",
+            text if text.starts_with("a whole number of bytes") => "50000000",
             text if text.starts_with("a whole") => "5",
             text if text.starts_with("an http") => "http://h",
             text if text.contains("info") => "warn",
@@ -149,7 +150,8 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     );
     assert_eq!(
         complaint("cache:\n  directory: /x\n  dir: /y\n", &[]),
-        "weightfs.yaml, line 3: there is no setting `cache.dir`; allowed here: cache.directory"
+        "weightfs.yaml, line 3: there is no setting `cache.dir`; \
+         allowed here: cache.directory, cache.memory_bytes"
     );
     assert_eq!(
         complaint("hub: http://h\n", &[]),

@@ -82,6 +82,16 @@ impl Value for bool {
     }
 }
 
+impl Given {
+    fn whole_number(&self) -> Option<u64> {
+        match &self.written {
+            Written::Integer(value) => u64::try_from(*value).ok(),
+            Written::Word(word) => word.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
 /// A whole number of seconds from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds<const MIN: u64, const MAX: u64>(u64);
@@ -106,12 +116,35 @@ impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
     }
 
     fn read(given: &Given) -> Option<Self> {
-        let seconds = match &given.written {
-            Written::Integer(value) => u64::try_from(*value).ok(),
-            Written::Word(word) => word.parse().ok(),
-            _ => None,
-        };
-        seconds.filter(|seconds| (MIN..=MAX).contains(seconds)).map(Self)
+        given.whole_number().filter(|seconds| (MIN..=MAX).contains(seconds)).map(Self)
+    }
+}
+
+/// An amount of memory or disk, from `MIN` to `MAX` bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Bytes<MIN, MAX> {
+    /// A default lies inside the bounds, or the program does not compile.
+    pub const fn new<const BYTES: u64>() -> Self {
+        const { assert!(MIN <= BYTES && BYTES <= MAX) };
+        Self(BYTES)
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
+    const HINT: &'static str = "BYTES";
+
+    fn expected() -> String {
+        format!("a whole number of bytes from {MIN} to {MAX}")
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        given.whole_number().filter(|bytes| (MIN..=MAX).contains(bytes)).map(Self)
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::fs::Mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -29,6 +30,8 @@ use directories::Directories;
 use lock::{CacheLock, LockState};
 use ready::{Starter, Word};
 
+/// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
+const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
 /// How long a mount in use keeps a daemon that was told to end.
 const UNMOUNT: Duration = Duration::from_secs(5);
 /// How long answers on the control socket may take to get out.
@@ -38,6 +41,8 @@ const TASKS: Duration = Duration::from_secs(3);
 
 /// Runs a daemon with a first mount to its end. `starter` is told when that mount can be read.
 pub fn run(config: &Config, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+    // Private models lie in the cache: whatever is made there is the daemon's alone, however open the folder is.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let directories = Directories::prepare(config)?;
     let Some(lock) = CacheLock::take(&directories.cache)? else {
         return yield_to_holder(&directories, starter);
@@ -145,9 +150,12 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open(&directories.database)?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub = HubOrigin::new(HubSettings { give_up, ..HubSettings::default() }, metrics.clone());
+        let hub = HubOrigin::new(
+            HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() },
+            metrics.clone(),
+        );
         let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
-        let cache_settings = CacheSettings { give_up };
+        let cache_settings = CacheSettings { give_up, memory: settings.cache_memory_bytes.get() };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{CHUNK_BLOCKS, Database, DbError, now};
-use crate::types::{Blob, BlockIndex};
+use crate::types::{Blob, BlockIndex, BlockRange};
 
 /// A blob's row, as far as the cache needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,12 @@ impl StoredChunk {
         let bit = landed.block.0 % CHUNK_BLOCKS;
         self.present |= 1 << bit;
         self.sums[bit as usize] = landed.sum;
+    }
+
+    fn clear(&mut self, blocks: BlockRange) {
+        for bit in (0..CHUNK_BLOCKS).filter(|bit| blocks.contains(BlockIndex(self.chunk * CHUNK_BLOCKS + bit))) {
+            self.present &= !(1 << bit);
+        }
     }
 
     /// What the present blocks hold of a content of `size` bytes.
@@ -106,14 +112,18 @@ impl Database {
         .await
     }
 
-    /// The bytes of these blocks cannot be trusted any more.
-    pub async fn forget_blocks(&self, blob: Blob, blocks: Vec<BlockIndex>) -> Result<(), DbError> {
+    /// The bytes of these blocks cannot be trusted any more, and so the blob is not sealed.
+    pub async fn forget_blocks(&self, blob: Blob, blocks: BlockRange) -> Result<(), DbError> {
         self.write(move |db| {
             let row = ensure_blob(db, blob)?;
             db.execute("UPDATE blobs SET sealed_at = NULL, sha256 = NULL WHERE id = ?1", [row])?;
-            for block in blocks {
-                let mut chunk = stored_chunk(db, row, block.0 / CHUNK_BLOCKS)?;
-                chunk.present &= !(1 << (block.0 % CHUNK_BLOCKS));
+            let mut query =
+                db.prepare_cached("SELECT chunk FROM blocks WHERE blob_id = ?1 AND chunk >= ?2 AND chunk < ?3")?;
+            let chunks = params![row, blocks.first.0 / CHUNK_BLOCKS, blocks.end.0.div_ceil(CHUNK_BLOCKS)];
+            let stored = query.query_map(chunks, |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
+            for number in stored {
+                let mut chunk = stored_chunk(db, row, number)?;
+                chunk.clear(blocks);
                 store_chunk(db, row, blob.size, &chunk)?;
             }
             Ok(())
@@ -208,7 +218,7 @@ mod tests {
         db.record(blob, vec![landed(0), landed(1)]).await.unwrap();
         db.seal(blob, [3; 32]).await.unwrap();
         assert!(db.blob(&blob).unwrap().unwrap().sealed);
-        db.forget_blocks(blob, vec![BlockIndex(1)]).await.unwrap();
+        db.forget_blocks(blob, BlockRange::new(1..2)).await.unwrap();
         assert!(!db.blob(&blob).unwrap().unwrap().sealed);
         assert_eq!(db.coverage(&blob).unwrap()[0].present, 1);
     }

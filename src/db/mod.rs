@@ -35,15 +35,18 @@ pub enum DbError {
     Foreign { path: PathBuf, what: &'static str, found: String, expected: String },
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    #[error("the database has been closed")]
+    #[error("the database could not write: {0}")]
+    NotWritten(String),
+    #[error("the database takes no more writes; the daemon's log says why")]
     Closed,
 }
 
 /// A handle that every part shares.
 pub struct Database {
     uuid: String,
-    writer: writer::Writer,
+    /// Closed before the writer: the last connection folds the log into the database and removes it.
     readers: Vec<Mutex<Connection>>,
+    writer: writer::Writer,
     next_reader: AtomicUsize,
 }
 

@@ -56,7 +56,7 @@ impl Writer {
         for announce in announcements {
             announce(match &committed {
                 Ok(()) => Ok(()),
-                Err(_) => Err(DbError::Closed),
+                Err(error) => Err(DbError::NotWritten(error.to_string())),
             });
         }
     }

@@ -8,6 +8,7 @@ use super::handles::OpenFile;
 use super::lookup::TOKEN;
 use super::model_fs::ModelFs;
 use super::scratch::{Access, OpenFlags};
+use crate::cache::CacheError;
 use crate::tree::Node;
 use crate::tree::layout::Place;
 use crate::types::{ByteRange, RemoteFile};
@@ -37,8 +38,9 @@ impl ModelFs {
             Place::Blob(..) => {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
-                self.open_file(node)?;
-                Ok(OpenMode::Immutable)
+                let open = self.open_file(node)?;
+                // What the page cache holds may be the wrong bytes, from before they were dropped.
+                Ok(if open.lease.was_mismatched() { OpenMode::Fresh } else { OpenMode::Immutable })
             }
             _ => {
                 if self.scratch.stat(&path)?.is_some() {
@@ -80,7 +82,12 @@ impl ModelFs {
 
     /// Brings what a read found missing.
     pub async fn fetch(&self, open: &OpenFile, range: ByteRange) -> Result<(), FsError> {
-        Ok(self.cache.fetch(&self.view.identity, &open.remote, &open.lease, range).await?)
+        let identity = &self.view.identity;
+        let fetched = self.cache.fetch(identity, &open.remote, &open.lease, range).await;
+        if let Err(CacheError::Origin(error)) = &fetched {
+            self.tree.denied(identity, &open.remote.repo, error).await;
+        }
+        Ok(fetched?)
     }
 
     /// The open content of a node, if it is a content: after a restart of the daemon, made ready again.
@@ -105,7 +112,8 @@ impl ModelFs {
 
     fn remote_file(&self, node: Node) -> Result<RemoteFile, FsError> {
         let (_, Place::Blob(repo, blob)) = self.place(node)? else { return Err(FsError::IsADirectory) };
-        self.tree.file_with(&self.view.identity, &repo, &blob)?.ok_or(FsError::Stale)
+        let found = self.tree.file_with(&self.view.identity, &repo, &blob)?;
+        found.map(|(file, _)| file).ok_or(FsError::Stale)
     }
 
     /// The small files that are no contents: a branch, the token, what clients wrote.

@@ -87,6 +87,13 @@ impl Tree {
         Ok(self.db.known_repos(&identity.endpoint, identity.digest())?)
     }
 
+    /// An origin refused a content of `repo`: what it had granted before counts no more.
+    pub async fn denied(&self, identity: &Identity, repo: &RepoId, error: &OriginError) {
+        if matches!(error.kind, OriginErrorKind::NoRepo | OriginErrorKind::Denied) {
+            self.refused(identity, repo, error.clone()).await;
+        }
+    }
+
     /// What an origin's error means to somebody who asked for a name.
     async fn refused(&self, identity: &Identity, repo: &RepoId, error: OriginError) -> TreeError {
         use OriginErrorKind::*;

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::Tree;
 use crate::db::{Database, DbError, NodeRow, ViewId};
 
@@ -32,6 +34,8 @@ pub struct Nodes {
     view: ViewId,
     by_path: moka::sync::Cache<Arc<str>, Node>,
     by_node: moka::sync::Cache<Node, Arc<str>>,
+    /// Counts the names that moved or went: what was read before one of them is not remembered after it.
+    moves: Mutex<u64>,
 }
 
 impl Tree {
@@ -52,6 +56,7 @@ impl Nodes {
             view,
             by_path: moka::sync::Cache::new(Self::REMEMBERED),
             by_node: moka::sync::Cache::new(Self::REMEMBERED),
+            moves: Mutex::new(0),
         }
     }
 
@@ -68,9 +73,10 @@ impl Nodes {
         if let Some(path) = self.by_node.get(&node) {
             return Ok(Some(path));
         }
+        let moves = self.moves();
         let Some(path) = self.db.node_path(self.view, node.row())? else { return Ok(None) };
         let path: Arc<str> = path.into();
-        self.remember(&path, node);
+        self.remember(&path, node, moves);
         Ok(Some(path))
     }
 
@@ -79,9 +85,10 @@ impl Nodes {
         if let Some(node) = self.known(path) {
             return Ok(node);
         }
+        let moves = self.moves();
         if let Some(row) = self.db.find_node(self.view, path)? {
             let node = Node::cold(row);
-            self.remember(&path.into(), node);
+            self.remember(&path.into(), node, moves);
             return Ok(node);
         }
         Ok(self.ensure_all(vec![path.to_owned()]).await?[0])
@@ -93,10 +100,11 @@ impl Nodes {
         if let Some(nodes) = known {
             return Ok(nodes);
         }
+        let moves = self.moves();
         let rows = self.db.ensure_nodes(self.view, paths.clone()).await?;
         let nodes: Vec<Node> = rows.into_iter().map(Node::cold).collect();
         for (path, node) in paths.into_iter().zip(&nodes) {
-            self.remember(&path.into(), *node);
+            self.remember(&path.into(), *node, moves);
         }
         Ok(nodes)
     }
@@ -107,21 +115,39 @@ impl Nodes {
         Ok(())
     }
 
+    /// The two, with what lies below them, have changed places.
+    pub async fn exchange(&self, one: &str, other: &str) -> Result<(), DbError> {
+        self.db.exchange_nodes(self.view, one.to_owned(), other.to_owned()).await?;
+        self.forget_all();
+        Ok(())
+    }
+
     pub async fn remove(&self, path: &str) -> Result<(), DbError> {
         self.db.remove_node(self.view, path.to_owned()).await?;
+        let mut moves = self.moves.lock();
+        *moves += 1;
         if let Some(node) = self.by_path.remove(path) {
             self.by_node.invalidate(&node);
         }
         Ok(())
     }
 
-    fn remember(&self, path: &Arc<str>, node: Node) {
-        self.by_path.insert(path.clone(), node);
-        self.by_node.insert(node, path.clone());
+    fn moves(&self) -> u64 {
+        *self.moves.lock()
+    }
+
+    fn remember(&self, path: &Arc<str>, node: Node, moves_before: u64) {
+        let moves = self.moves.lock();
+        if *moves == moves_before {
+            self.by_path.insert(path.clone(), node);
+            self.by_node.insert(node, path.clone());
+        }
     }
 
     // A folder that moves takes everything below along; memory is cheaper to fill again than to search.
     fn forget_all(&self) {
+        let mut moves = self.moves.lock();
+        *moves += 1;
         self.by_path.invalidate_all();
         self.by_node.invalidate_all();
     }

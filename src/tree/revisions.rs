@@ -70,19 +70,21 @@ impl Tree {
         let asked = tokio::time::timeout(Self::REFRESH_DEADLINE, self.ask(identity, repo, revision));
         match asked.await {
             Ok(Ok(resolved)) => tracing::info!(%repo, %revision, commit = %resolved, "the branch has moved"),
-            Ok(Err(error)) => tracing::warn!(%repo, %revision, %error, "the branch keeps its pin"),
+            Ok(Err(error)) => {
+                tracing::warn!(%repo, %revision, %error, "the branch could not be refreshed");
+                self.refused(identity, repo, error).await;
+            }
             Err(_) => tracing::warn!(%repo, %revision, "the Hub is slow; the branch keeps its pin"),
         }
         Ok(())
     }
 
-    // A pin of another identity serves where the repository is public and nothing can be asked.
+    // Of a public repository anybody's pin will do: a new login need not wait for the Hub.
     fn pin(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Option<Pin>, TreeError> {
-        let own = self.db.pin(&identity.endpoint, identity.digest(), repo, revision)?;
-        if own.is_some() || !identity.offline {
-            return Ok(own);
+        match self.db.pin(&identity.endpoint, identity.digest(), repo, revision)? {
+            Some(own) => Ok(Some(own)),
+            None => Ok(self.db.public_pin(&identity.endpoint, repo, revision)?),
         }
-        Ok(self.db.public_pin(&identity.endpoint, repo, revision)?)
     }
 
     fn refresh_if_old(self: &Arc<Self>, identity: &Identity, repo: &RepoId, revision: &Revision, pin: Pin) {
@@ -97,7 +99,9 @@ impl Tree {
         let (tree, identity, repo, revision) = (self.clone(), identity.clone(), repo.clone(), revision.clone());
         tokio::spawn(async move {
             if let Err(error) = tree.ask(&identity, &repo, &revision).await {
-                tracing::warn!(%repo, %revision, %error, "the branch keeps its pin");
+                tracing::warn!(%repo, %revision, %error, "the branch could not be refreshed");
+                // A refusal ends the grant; anything else leaves the pin as it is.
+                tree.refused(&identity, &repo, error).await;
             }
         });
     }

@@ -31,8 +31,7 @@ impl Tree {
         repo: &RepoId,
         commit: Commit,
     ) -> Result<Option<Arc<Snapshot>>, TreeError> {
-        let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
-        if !access.is_some_and(|access| access.shows_names()) {
+        if !self.shows_names(identity, repo)? {
             return Ok(None);
         }
         let key = (identity.endpoint.clone(), repo.clone(), commit);
@@ -50,34 +49,32 @@ impl Tree {
         Ok(self.db.commits(&identity.endpoint, repo)?)
     }
 
-    /// Some file of `repo` with this content. Which one does not matter: equal ids have equal bytes.
+    /// Some file of `repo` with this content, and the date of its commit. Which one does not matter: equal ids have
+    /// equal bytes.
     pub fn file_with(
         &self,
         identity: &Identity,
         repo: &RepoId,
         blob: &BlobId,
-    ) -> Result<Option<RemoteFile>, TreeError> {
-        for commit in self.commits(identity, repo)?.into_iter().rev() {
-            let Some(snapshot) = self.known_snapshot(identity, repo, commit)? else { continue };
-            let path = snapshot.files().find(|(_, listed)| listed.id == *blob).map(|(path, _)| path.clone());
-            if let Some(path) = path {
-                return Ok(snapshot.remote_file(&path));
-            }
+    ) -> Result<Option<(RemoteFile, u64)>, TreeError> {
+        if !self.shows_names(identity, repo)? {
+            return Ok(None);
         }
-        Ok(None)
+        Ok(self.db.file_with(&identity.endpoint, repo, blob)?)
     }
 
     /// Every content that the known commits of `repo` name.
     pub fn blobs(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<BlobId>, TreeError> {
-        let mut blobs = Vec::new();
-        for commit in self.commits(identity, repo)? {
-            if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
-                blobs.extend(snapshot.files().map(|(_, blob)| blob.id));
-            }
+        if !self.shows_names(identity, repo)? {
+            return Ok(Vec::new());
         }
-        blobs.sort();
-        blobs.dedup();
-        Ok(blobs)
+        Ok(self.db.blobs(&identity.endpoint, repo)?)
+    }
+
+    /// Whether this node knows that `identity` may see what `repo` holds.
+    fn shows_names(&self, identity: &Identity, repo: &RepoId) -> Result<bool, TreeError> {
+        let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
+        Ok(access.is_some_and(|access| access.shows_names()))
     }
 
     /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.

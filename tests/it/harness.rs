@@ -47,7 +47,7 @@ impl Node {
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()).unwrap());
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
-        let settings = CacheSettings { give_up: options.give_up };
+        let settings = CacheSettings { give_up: options.give_up, memory: 128 << 20 };
         let opened = {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
@@ -57,13 +57,13 @@ impl Node {
     }
 
     pub fn mount(&mut self, at: &Path, identity: Identity) {
+        self.mount_for(at, identity, false);
+    }
+
+    pub fn mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) {
         std::fs::create_dir_all(at).unwrap();
-        let plan = MountPlan {
-            directory: at.to_owned(),
-            allow_other: false,
-            identity,
-            cache_directory: self.directory.clone(),
-        };
+        let plan =
+            MountPlan { directory: at.to_owned(), allow_other, identity, cache_directory: self.directory.clone() };
         let start = Session::start(plan, self.tree.clone(), self.cache.clone(), self.metrics.clone());
         let session = self.runtime.block_on(start).unwrap();
         self.sessions.push(session);
@@ -116,6 +116,16 @@ impl World {
         std::fs::create_dir(folder.path().join("cache")).unwrap();
         let mut world = Self { hub, folder, node: None };
         world.start(options, token, false);
+        world
+    }
+
+    /// A mount that other users may enter.
+    pub fn shared(hub: Hub) -> Self {
+        let mut world = Self::new(hub);
+        let mut node = world.node.take().unwrap();
+        node.unmount_all();
+        node.mount_for(&world.mount_point(), Identity::new(world.hub.endpoint(), None, false), true);
+        world.node = Some(node);
         world
     }
 

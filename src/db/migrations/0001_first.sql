@@ -1,4 +1,4 @@
--- The first schema. docs/design/0002-on-disk.md explains it.
+-- The first schema. docs/design/0002-on-disk-format.md explains it.
 -- Times are seconds since 1970. Identities are digests: no token is ever stored.
 
 CREATE TABLE meta (

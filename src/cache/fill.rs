@@ -1,0 +1,58 @@
+//! Read-ahead of whole files: steadily, in file order, and behind everything that somebody waits for.
+
+use std::sync::Arc;
+
+use super::flights::{Claim, Priority};
+use super::lease::Lease;
+use super::{BlockCache, fetch};
+use crate::types::{BlockRange, ByteRange, Identity, RemoteFile};
+
+/// A part of a file to bring.
+pub struct Fill {
+    pub file: RemoteFile,
+    pub lease: Lease,
+    pub range: ByteRange,
+}
+
+impl BlockCache {
+    /// Starts bringing these files one after the other and returns at once. A file that is being filled is left to that.
+    ///
+    /// Blocks are claimed only as turns come free, so a reader never waits behind them. What fails is left for demand.
+    pub fn fill(self: &Arc<Self>, identity: &Identity, files: Vec<Fill>) {
+        let (cache, identity) = (self.clone(), identity.clone());
+        self.tasks.spawn(async move {
+            for file in files {
+                if !file.lease.0.begin_filling() {
+                    continue;
+                }
+                tokio::select! {
+                    () = cache.stopping.cancelled() => {}
+                    () = cache.fill_file(&identity, &file) => {}
+                }
+                file.lease.0.filled();
+            }
+        });
+    }
+
+    async fn fill_file(self: &Arc<Self>, identity: &Identity, Fill { file, lease, range }: &Fill) {
+        let entry = &lease.0;
+        let blocks = range.clamp(entry.blob.size).blocks();
+        let mut next = blocks.first;
+        while let Some(missing) =
+            (BlockRange { first: next, end: blocks.end }).iter().find(|block| !entry.map.has(*block))
+        {
+            let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
+            if entry.refuse_quarantined().is_err() {
+                return;
+            }
+            let end = blocks.end.0.min(missing.0 + Self::PREFETCH_RUN as u32);
+            next.0 = end;
+            let run = self.claims(identity, entry, BlockRange::new(missing.0..end), Priority::Prefetch);
+            for claim in run {
+                if let Claim::Lead(flight) = claim {
+                    self.lead(identity, file, entry, flight, slot.take());
+                }
+            }
+        }
+    }
+}
