@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Fill, Lease};
-use crate::db::Database;
+use super::{BlockCache, CacheError, CacheSettings, Fill, Lease, files};
+use crate::db::{Database, Seal};
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
 use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockRange, ByteRange, Commit, Identity, RemoteFile, RepoPath, Token};

@@ -59,7 +59,7 @@ The token for the Hub is taken from `--token-file` or `WEIGHTFS_HUB_TOKEN_FILE`,
 our own mounts is passed over.
 
 A daemon takes its settings when it starts. A `mount` that finds one running on its cache directory asks that one; then only the
-endpoint, the token, `hub.offline` and `mount.allow_other` are the new mount's own.
+endpoint, the token, `hub.offline`, `mount.allow_other` and `mount.passthrough` are the new mount's own.
 
 ## Settings
 ";

@@ -120,9 +120,11 @@ fn every_setting_can_be_given_in_the_environment() {
         let word = match setting.expected() {
             text if text.starts_with("a path") => "/p",
             text if text.starts_with("true") => "true",
+            text if text.starts_with("a whole number of bytes") => "50000000",
             text if text.starts_with("a whole") => "5",
             text if text.starts_with("an http") => "http://h",
             text if text.contains("info") => "warn",
+            text if text.contains("auto") => "off",
             _ => "json",
         };
         let config = load("", &[(&setting.variable(), word)]).unwrap();
@@ -130,6 +132,12 @@ fn every_setting_can_be_given_in_the_environment() {
     }
     assert_eq!(setting("cache.directory").unwrap().variable(), "WEIGHTFS_CACHE_DIRECTORY");
     assert_eq!(setting("runtime_directory").unwrap().variable(), "WEIGHTFS_RUNTIME_DIRECTORY");
+}
+
+#[test]
+fn off_is_a_word_in_a_file_too() {
+    let settings = load("mount: {passthrough: off}", &[]).unwrap().settings;
+    assert_eq!(settings.mount_passthrough, PassthroughWish::Off);
 }
 
 #[test]
@@ -149,7 +157,8 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     );
     assert_eq!(
         complaint("cache:\n  directory: /x\n  dir: /y\n", &[]),
-        "weightfs.yaml, line 3: there is no setting `cache.dir`; allowed here: cache.directory"
+        "weightfs.yaml, line 3: there is no setting `cache.dir`; \
+         allowed here: cache.directory, cache.memory_bytes"
     );
     assert_eq!(
         complaint("hub: http://h\n", &[]),

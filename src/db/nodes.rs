@@ -47,12 +47,19 @@ impl Database {
     pub async fn rename_nodes(&self, view: ViewId, from: String, to: String) -> Result<(), DbError> {
         self.write(move |db| {
             remove_tree(db, view, &to)?;
-            db.execute(
-                "UPDATE nodes SET path = ?3 || substr(path, length(?2) + 1)
-                 WHERE view_id = ?1 AND (path = ?2 OR (path > ?2 || '/' AND path < ?2 || '0'))",
-                params![view.0, from, to],
-            )?;
-            Ok(())
+            move_tree(db, view, &from, &to)
+        })
+        .await
+    }
+
+    /// What lies at and below each of the two now lies at the other.
+    pub async fn exchange_nodes(&self, view: ViewId, one: String, other: String) -> Result<(), DbError> {
+        self.write(move |db| {
+            // No path of a view begins with `/`.
+            let aside = format!("/{one}");
+            move_tree(db, view, &one, &aside)?;
+            move_tree(db, view, &other, &one)?;
+            move_tree(db, view, &aside, &other)
         })
         .await
     }
@@ -74,6 +81,15 @@ fn ensure_node(db: &Connection, view: ViewId, path: &str) -> Result<NodeRow, rus
     }
     db.prepare_cached("INSERT INTO nodes (view_id, path) VALUES (?1, ?2)")?.execute(params![view.0, path])?;
     Ok(NodeRow(db.last_insert_rowid() as u64))
+}
+
+fn move_tree(db: &Connection, view: ViewId, from: &str, to: &str) -> Result<(), rusqlite::Error> {
+    db.execute(
+        "UPDATE nodes SET path = ?3 || substr(path, length(?2) + 1)
+         WHERE view_id = ?1 AND (path = ?2 OR (path > ?2 || '/' AND path < ?2 || '0'))",
+        params![view.0, from, to],
+    )?;
+    Ok(())
 }
 
 // `0` follows `/` in the order of bytes: the index finds what lies below a path.
@@ -120,6 +136,15 @@ mod tests {
         assert_eq!(db.node_path(view, below).unwrap().as_deref(), Some("z/b/c"));
         assert_eq!(db.node_path(view, beside).unwrap().as_deref(), Some("a-b"));
         assert_eq!(db.node_path(view, replaced).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn paths_that_change_places_take_their_nodes_along() {
+        let (_folder, db, view) = database().await;
+        let (a, below, b) = (node(&db, view, "a").await, node(&db, view, "a/x").await, node(&db, view, "b").await);
+        db.exchange_nodes(view, "a".to_owned(), "b".to_owned()).await.unwrap();
+        let path = |node| db.node_path(view, node).unwrap().unwrap();
+        assert_eq!([path(a), path(below), path(b)], ["b", "b/x", "a"]);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Database, DbError, now};
-use crate::types::{Blob, Commit, IdentityDigest, RepoId, RepoPath, Revision, Snapshot};
+use crate::types::{Blob, BlobId, Commit, IdentityDigest, RemoteFile, RepoId, RepoPath, Revision, Snapshot};
 
 /// A branch or tag as it was last resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Database {
         })
     }
 
-    /// Every pinned revision of a repository, for listings of `refs/`.
+    /// Every revision of a repository that `identity` can use: its own pins, and anybody's of a public repository.
     pub fn pins(
         &self,
         endpoint: &str,
@@ -99,9 +99,12 @@ impl Database {
         repo: &RepoId,
     ) -> Result<Vec<(String, Commit)>, DbError> {
         self.read(|db| {
+            // Of several pins of one revision the identity's own counts, else the latest.
             let mut query = db.prepare_cached(
-                "SELECT revision, commit_hash FROM revisions JOIN repos ON repos.id = repo_id
-                 WHERE endpoint = ?1 AND repo = ?2 AND identity = ?3 ORDER BY revision",
+                "SELECT revision, commit_hash, max((identity = ?3) * 100000000000 + resolved_at)
+                 FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND (identity = ?3 OR NOT private)
+                 GROUP BY revision ORDER BY revision",
             )?;
             let key = params![endpoint, repo.to_string(), identity.as_bytes()];
             query.query_map(key, |row| Ok((row.get(0)?, commit(row, 1)?)))?.collect()
@@ -168,14 +171,16 @@ impl Database {
         self.write(move |db| grant(db, ensure_repo(db, &endpoint, &repo)?, identity, scope)).await
     }
 
-    /// The Hub does not let this identity in any more: its grants and pins end.
+    /// The Hub does not let this identity in any more: its grants end, and the pins that told what is private.
+    ///
+    /// What was public stays pinned: a token that has expired is refused there too, and takes nothing away.
     pub async fn revoke(&self, endpoint: &str, identity: IdentityDigest, repo: &RepoId) -> Result<(), DbError> {
         let (endpoint, repo) = (endpoint.to_owned(), repo.to_string());
         self.write(move |db| {
-            for table in ["grants", "revisions"] {
+            for (table, also) in [("grants", ""), ("revisions", "AND private")] {
                 let sql = format!(
                     "DELETE FROM {table} WHERE identity = ?3
-                     AND repo_id IN (SELECT id FROM repos WHERE endpoint = ?1 AND repo = ?2)"
+                     AND repo_id IN (SELECT id FROM repos WHERE endpoint = ?1 AND repo = ?2 {also})"
                 );
                 db.execute(&sql, params![endpoint, repo, identity.as_bytes()])?;
             }
@@ -213,6 +218,44 @@ impl Database {
                  WHERE endpoint = ?1 AND repo = ?2 ORDER BY listed_at, commit_hash",
             )?;
             query.query_map(params![endpoint, repo.to_string()], |row| commit(row, 0))?.collect()
+        })
+    }
+
+    /// A file of `repo` with this content, from the list that came last, and when its commit was made.
+    pub fn file_with(&self, endpoint: &str, repo: &RepoId, id: &BlobId) -> Result<Option<(RemoteFile, u64)>, DbError> {
+        self.read(|db| {
+            // CROSS JOIN fixes the order: from the content to the few lists that name it, never through all lists.
+            let mut query = db.prepare_cached(
+                "SELECT path, name, size, commit_hash, created_at FROM blobs
+                 CROSS JOIN files ON files.blob_id = blobs.id
+                 CROSS JOIN snapshots ON snapshots.id = snapshot_id
+                 CROSS JOIN repos ON repos.id = repo_id
+                 WHERE name = ?1 AND endpoint = ?2 AND repo = ?3
+                 ORDER BY listed_at DESC, snapshots.id DESC, path LIMIT 1",
+            )?;
+            let found = query.query_row(params![id.to_string(), endpoint, repo.to_string()], |row| {
+                let (path, blob) = listed_file(row)?;
+                let file = RemoteFile { repo: repo.clone(), commit: commit(row, 3)?, path, blob };
+                Ok((file, row.get::<_, i64>(4)? as u64))
+            });
+            found.optional()
+        })
+    }
+
+    /// Every content that the known lists of `repo` name; of two claims about its length the one in the later list.
+    pub fn blobs(&self, endpoint: &str, repo: &RepoId) -> Result<Vec<Blob>, DbError> {
+        self.read(|db| {
+            // SQLite takes the other columns from the row with the maximum.
+            let mut query = db.prepare_cached(
+                "SELECT name, size, max(listed_at) FROM repos JOIN snapshots ON repo_id = repos.id
+                 JOIN files ON snapshot_id = snapshots.id JOIN blobs ON blobs.id = blob_id
+                 WHERE endpoint = ?1 AND repo = ?2 GROUP BY name ORDER BY name",
+            )?;
+            let rows = query.query_map(params![endpoint, repo.to_string()], |row| {
+                let (name, size): (String, i64) = (row.get(0)?, row.get(1)?);
+                Ok(name.parse().ok().map(|id| Blob { id, size: size as u64 }))
+            })?;
+            rows.filter_map(Result::transpose).collect()
         })
     }
 
@@ -366,7 +409,7 @@ fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{BlobId, Identity, Token};
+    use crate::types::{Identity, Token};
     use std::sync::Arc;
 
     const HUB: &str = "http://hub";
@@ -402,6 +445,23 @@ mod tests {
         assert!(db.snapshot("http://other", &repo, written.commit).unwrap().is_none());
         let row = &db.summary().unwrap()[0];
         assert_eq!((row.files, row.bytes, row.cached_bytes), (3, 200, 0), "shared content counts once");
+    }
+
+    #[tokio::test]
+    async fn a_content_is_found_in_the_list_that_came_last() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/tiny".parse().unwrap();
+        for commit in [1, 2] {
+            db.put_snapshot(HUB, identity("a"), snapshot(&repo, commit, false)).await.unwrap();
+        }
+        let (file, _) = db.file_with(HUB, &repo, &BlobId::Sha256([2; 32])).unwrap().unwrap();
+        assert_eq!((file.path.as_str(), file.blob.size, file.commit), ("b/c.bin", 100, Commit::from_bytes([2; 20])));
+        assert_eq!(db.file_with(HUB, &repo, &BlobId::Sha256([9; 32])).unwrap(), None);
+        assert_eq!(db.file_with(HUB, &"acme/other".parse().unwrap(), &BlobId::Sha256([2; 32])).unwrap(), None);
+        let blob = |byte| Blob { id: BlobId::Sha256([byte; 32]), size: 100 };
+        assert_eq!(db.blobs(HUB, &repo).unwrap(), [blob(1), blob(2)]);
+        assert_eq!(db.repos_with(HUB, &blob(2)).unwrap(), [repo]);
+        assert_eq!(db.repos_with(HUB, &Blob { size: 1, ..blob(2) }).unwrap(), []);
     }
 
     #[tokio::test]

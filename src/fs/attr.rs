@@ -80,6 +80,11 @@ impl Shape {
         Self { mode: if view.shared { 0o1777 } else { 0o755 }, ..Self::folder(lasting) }
     }
 
+    /// The same below a repository: there is nothing of others to take away, and what others own may be renamed onto.
+    pub(super) fn open_folder(view: &View, lasting: Lasting) -> Self {
+        Self { mode: if view.shared { 0o777 } else { 0o755 }, ..Self::folder(lasting) }
+    }
+
     /// A content of the Hub.
     pub(super) fn file(size: u64) -> Self {
         Self { kind: Kind::File, mode: 0o444, size, mtime: UNIX_EPOCH, lasting: Lasting::ForGood }

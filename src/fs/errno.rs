@@ -24,16 +24,25 @@ pub(super) fn errno(error: &FsError) -> i32 {
         FsError::Stale => Errno::STALE,
         FsError::Tree(TreeError::Origin(error)) | FsError::Cache(CacheError::Origin(error)) => origin(error),
         FsError::Tree(TreeError::Database(_)) => Errno::IO,
-        FsError::Cache(CacheError::Disk { source, .. }) => return source.raw_os_error().unwrap_or(EIO),
+        FsError::Cache(CacheError::Disk { source, .. }) => disk(source),
         FsError::Cache(CacheError::Database(_) | CacheError::Quarantined(_) | CacheError::Stopping) => Errno::IO,
         FsError::Scratch(ScratchError { source, .. }) | FsError::OpenScratch { source, .. } => {
-            return source.raw_os_error().unwrap_or(EIO);
+            match Errno::from_io_error(source).unwrap_or(Errno::IO) {
+                Errno::ROFS => Errno::ACCESS,
+                stated => stated,
+            }
         }
     }
     .raw_os_error()
 }
 
-const EIO: i32 = Errno::IO.raw_os_error();
+/// The cache's own trouble. Only what the reader's side can act on is passed on: a blob's missing file is not the reader's.
+fn disk(source: &std::io::Error) -> Errno {
+    match Errno::from_io_error(source) {
+        Some(full @ (Errno::NOSPC | Errno::DQUOT | Errno::MFILE | Errno::NFILE)) => full,
+        _ => Errno::IO,
+    }
+}
 
 /// An origin that says "no such file" of one that it listed is at fault: that is EIO, not ENOENT.
 fn origin(error: &OriginError) -> Errno {
@@ -47,6 +56,8 @@ fn origin(error: &OriginError) -> Errno {
 mod tests {
     use super::*;
 
+    const EIO: i32 = Errno::IO.raw_os_error();
+
     #[test]
     fn a_failing_origin_is_never_reported_as_absence() {
         use OriginErrorKind::*;
@@ -54,6 +65,11 @@ mod tests {
             let error = OriginError::new(kind, "http://hub/x", "cause");
             assert_eq!(errno(&FsError::Cache(error.clone().into())), EIO, "{kind:?}");
             assert_eq!(errno(&FsError::Tree(error.into())), EIO, "{kind:?}");
+        }
+        for lost in [Errno::NOENT, Errno::ROFS, Errno::NOTDIR] {
+            let source = std::sync::Arc::new(lost.into());
+            let error = CacheError::Disk { path: "/cache/blobs/x".into(), source };
+            assert_eq!(errno(&FsError::Cache(error)), EIO, "{lost:?}");
         }
         let denied = OriginError::new(Denied, "http://hub/x", "gated");
         assert_eq!(errno(&FsError::Tree(denied.into())), Errno::ACCESS.raw_os_error());

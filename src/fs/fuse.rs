@@ -4,7 +4,6 @@
 //! stalled download never holds a FUSE thread.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
@@ -12,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -20,7 +19,6 @@ use fuser::{
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
     Request, TimeOrNow, WriteFlags,
 };
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::attr::{Attr, Kind};
@@ -45,17 +43,28 @@ pub(super) struct Adapter {
     folders: Arc<Folders>,
 }
 
-/// Listings of open folders, so that a long one is the same from end to end. A lost one is made again.
+/// Listings of open folders, so that a long one is the same from end to end. A lost one is made again: a folder that
+/// is closed by nobody, or left open for long, does not stay in memory.
 struct Folders {
     last: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<Vec<Listed>>>>,
+    /// By node as well: a handle that an earlier daemon gave out must not find the listing of another folder.
+    open: moka::sync::Cache<(INodeNo, FileHandle), Arc<Vec<Listed>>>,
+}
+
+impl Folders {
+    const OPEN: u64 = 1024;
+    const IDLE: Duration = Duration::from_secs(600);
+
+    fn new() -> Self {
+        let open = moka::sync::Cache::builder().max_capacity(Self::OPEN).time_to_idle(Self::IDLE).build();
+        // Another daemon's handles must not be taken for ours: each counts from somewhere else.
+        Self { last: AtomicU64::new(rand::random::<u32>().into()), open }
+    }
 }
 
 impl Adapter {
     pub(super) fn new(fs: Arc<ModelFs>, runtime: Handle) -> Self {
-        // Another daemon's handles must not be taken for ours: each counts from somewhere else.
-        let folders = Folders { last: AtomicU64::new(rand::random::<u32>().into()), open: Mutex::default() };
-        Self { fs, runtime, folders: Arc::new(folders) }
+        Self { fs, runtime, folders: Arc::new(Folders::new()) }
     }
 
     /// Runs `work` to its end: here if it need not wait, else on the runtime.
@@ -436,16 +445,16 @@ impl Filesystem for Adapter {
         let (fs, folders) = (self.fs(), self.folders.clone());
         self.answer(async move { fs.list(node(inode)).await }, move |listed| match listed {
             Ok(listed) => {
-                let handle = folders.last.fetch_add(1, Ordering::Relaxed) + 1;
-                folders.open.lock().insert(handle, Arc::new(listed));
-                reply.opened(FileHandle(handle), FopenFlags::empty());
+                let handle = FileHandle(folders.last.fetch_add(1, Ordering::Relaxed) + 1);
+                folders.open.insert((inode, handle), Arc::new(listed));
+                reply.opened(handle, FopenFlags::empty());
             }
             Err(error) => reply.error(error),
         });
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let (fs, known) = (self.fs(), self.folders.open.lock().get(&handle.0).cloned());
+        let (fs, known) = (self.fs(), self.folders.open.get(&(inode, handle)));
         let listing = async move {
             match known {
                 Some(listed) => Ok(listed),
@@ -466,15 +475,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn releasedir(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        handle: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.folders.open.lock().remove(&handle.0);
+    fn releasedir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.folders.open.invalidate(&(inode, handle));
         reply.ok();
     }
 

@@ -80,13 +80,13 @@ impl ModelFs {
             Place::Root | Place::Hub => Found::Virtual(Shape::writable_folder(view, Lasting::ForGood)),
             Place::Repo(repo) => self.find_repo(repo).await?,
             Place::Refs(_) | Place::NoExist(_) | Place::Trees(_) => {
-                Found::Virtual(Shape::writable_folder(view, Lasting::ForGood))
+                Found::Virtual(Shape::open_folder(view, Lasting::ForGood))
             }
             Place::Snapshots(_) | Place::Blobs(_) => Found::Virtual(Shape::folder(Lasting::ForGood)),
             Place::Ref(repo, revision) => self.find_ref(path, repo, revision).await?,
             Place::Snapshot(repo, commit, file) => self.find_in_snapshot(repo, *commit, file).await?,
             Place::Blob(repo, blob) => match self.tree.file_with(&view.identity, repo, blob)? {
-                Some(file) => Found::Virtual(self.file_shape(&file)?),
+                Some((file, created_at)) => Found::Virtual(Shape::file(file.blob.size).dated(created_at)),
                 None => Found::Absent(Lasting::Briefly),
             },
             Place::NoExistIn(repo, commit, file) => self.find_absence(repo, *commit, file).await?,
@@ -106,7 +106,7 @@ impl ModelFs {
     /// A pinned revision, a folder on the way to one, or what a client put there.
     async fn find_ref(&self, path: &str, repo: &RepoId, revision: &Revision) -> Result<Found, FsError> {
         if self.is_folder_of_revisions(repo, revision)? {
-            return Ok(Found::Virtual(Shape::writable_folder(&self.view, Lasting::Briefly)));
+            return Ok(Found::Virtual(Shape::open_folder(&self.view, Lasting::Briefly)));
         }
         if let Some(stored) = self.scratch.stat(path)? {
             return Ok(Found::Scratch(stored));
@@ -160,7 +160,7 @@ impl ModelFs {
             Err(TreeError::Absent) => return Ok(Found::Absent(Lasting::Briefly)),
             Err(error) => return Err(error.into()),
         };
-        let folder = Found::Virtual(Shape::writable_folder(&self.view, Lasting::ForGood));
+        let folder = Found::Virtual(Shape::open_folder(&self.view, Lasting::ForGood));
         if file.is_empty() {
             return Ok(folder);
         }
@@ -189,12 +189,6 @@ impl ModelFs {
     /// How much room there is for what the cache brings and clients write.
     pub fn space(&self) -> Result<rustix::fs::StatVfs, FsError> {
         Ok(self.scratch.statvfs()?)
-    }
-
-    pub(super) fn file_shape(&self, file: &crate::types::RemoteFile) -> Result<Shape, FsError> {
-        let snapshot = self.tree.known_snapshot(&self.view.identity, &file.repo, file.commit)?;
-        let created_at = snapshot.map_or(0, |snapshot| snapshot.created_at);
-        Ok(Shape::file(file.blob.size).dated(created_at))
     }
 }
 

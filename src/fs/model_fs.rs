@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::discard::Discarded;
 use super::error::FsError;
 use super::handles::Handles;
+use super::loads::Loads;
 use super::passthrough::Passthrough;
 use super::scratch::Scratch;
 use super::view::View;
@@ -27,6 +28,7 @@ pub struct ModelFs {
     pub(super) discarded: Discarded,
     pub(super) passthrough: Passthrough,
     pub(super) seal_changes: Arc<SealChanges>,
+    pub(super) loads: Arc<Loads>,
 }
 
 impl ModelFs {
@@ -40,8 +42,9 @@ impl ModelFs {
     ) -> Self {
         let passthrough = Passthrough::new(view.passthrough);
         let seal_changes = cache.seal_changes();
+        let loads = Arc::new(Loads::new(view.identity.clone(), tree.clone(), cache.clone()));
         let (handles, discarded) = (Handles::new(), Discarded::new());
-        Self { view, tree, cache, metrics, nodes, scratch, handles, discarded, passthrough, seal_changes }
+        Self { view, tree, cache, metrics, nodes, scratch, handles, discarded, loads, passthrough, seal_changes }
     }
 
     /// The path of a node and what it means.

@@ -34,6 +34,9 @@ pub(super) struct Passthrough {
 struct Opens {
     cold: HashMap<Node, ColdFile>,
     hot: HashMap<Node, HotFile>,
+    /// Refused opens of hot nodes, by the cold node for which the kernel comes back. It does so once only: the second
+    /// refusal would be the program's.
+    refused: HashMap<Node, u32>,
 }
 
 struct ColdFile {
@@ -95,12 +98,25 @@ impl Passthrough {
         }
     }
 
-    fn is_open_cold(&self, node: Node) -> bool {
-        self.opens.lock().cold.contains_key(&node)
+    /// Whether somebody has the cold node open, or is about to.
+    fn is_wanted_cold(&self, node: Node) -> bool {
+        let opens = self.opens.lock();
+        opens.cold.contains_key(&node) || opens.refused.contains_key(&node)
     }
 
     pub(super) fn opened_cold(&self, node: Node, blob: Blob) {
-        self.opens.lock().cold.entry(node).or_insert(ColdFile { blob, opens: 0 }).opens += 1;
+        let mut opens = self.opens.lock();
+        opens.cold.entry(node).or_insert(ColdFile { blob, opens: 0 }).opens += 1;
+        if let Some(refused) = opens.refused.get_mut(&node) {
+            *refused -= 1;
+            if *refused == 0 {
+                opens.refused.remove(&node);
+            }
+        }
+    }
+
+    fn refused_hot(&self, node: Node) {
+        *self.opens.lock().refused.entry(node.cold()).or_default() += 1;
     }
 
     /// The id under which the kernel has the file of a hot node. It counts as open until it is released.
@@ -166,7 +182,7 @@ impl ModelFs {
     /// The node that the name of a content leads to now.
     pub(super) fn content_node(&self, cold: Node, blob: &Blob) -> Result<Node, FsError> {
         // A copy in progress must not see its file become another one.
-        if !self.passthrough.is_on() || self.passthrough.is_open_cold(cold) {
+        if !self.passthrough.is_on() || self.passthrough.is_wanted_cold(cold) {
             return Ok(cold);
         }
         let seal = self.cache.seal(blob)?;
@@ -178,7 +194,10 @@ impl ModelFs {
         if !self.passthrough.is_on() {
             return Err(FsError::Stale);
         }
-        let file = self.cache.sealed_file(&open.lease, epoch).ok_or(FsError::Stale)?;
+        let Some(file) = self.cache.sealed_file(&open.lease, epoch) else {
+            self.passthrough.refused_hot(node);
+            return Err(FsError::Stale);
+        };
         match self.passthrough.open_hot(node, &file, &open.lease) {
             Ok(id) => {
                 self.metrics.passthrough_opens.add(1);
@@ -223,7 +242,7 @@ impl ModelFs {
             let (folder, name) = split(&path);
             let (Some(node), Some(folder)) = (self.nodes.find(&path)?, self.nodes.find(folder)?) else { continue };
             // The last handle's release brings us here again.
-            if !(sealed && self.passthrough.is_open_cold(node)) {
+            if !(sealed && self.passthrough.is_wanted_cold(node)) {
                 names.push(MovedName { folder, name: name.to_owned() });
             }
         }

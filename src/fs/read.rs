@@ -42,13 +42,13 @@ impl ModelFs {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
                 let open = self.open_file(node)?;
-                match node.epoch() {
-                    Some(epoch) => Ok(OpenMode::Passthrough(self.open_hot(node, epoch, &open)?)),
-                    None => {
-                        self.passthrough.opened_cold(node, file.blob);
-                        Ok(OpenMode::Immutable)
-                    }
+                self.loads.opened(&open);
+                if let Some(epoch) = node.epoch() {
+                    return Ok(OpenMode::Passthrough(self.open_hot(node, epoch, &open)?));
                 }
+                self.passthrough.opened_cold(node, file.blob);
+                // What the page cache holds may be the wrong bytes, from before they were dropped.
+                Ok(if open.lease.was_mismatched() { OpenMode::Fresh } else { OpenMode::Immutable })
             }
             _ => {
                 if self.scratch.stat(&path)?.is_some() {
@@ -76,8 +76,12 @@ impl ModelFs {
         if range.is_empty() {
             return Ok(TryRead::Ready(&[]));
         }
-        if let Some(ahead) = open.plan(range) {
+        let plan = open.plan(range, |wanted, bytes| self.cache.try_read(&open.lease, wanted, bytes).is_some());
+        if let Some(ahead) = plan.window {
             self.cache.prefetch(&self.view.identity, &open.remote, &open.lease, ahead);
+        }
+        if plan.rest {
+            self.loads.start(&open);
         }
         match self.cache.try_read(&open.lease, range, buffer) {
             Some(bytes) => {
@@ -120,7 +124,8 @@ impl ModelFs {
 
     fn remote_file(&self, node: Node) -> Result<RemoteFile, FsError> {
         let (_, Place::Blob(repo, blob)) = self.place(node)? else { return Err(FsError::IsADirectory) };
-        self.tree.file_with(&self.view.identity, &repo, &blob)?.ok_or(FsError::Stale)
+        let found = self.tree.file_with(&self.view.identity, &repo, &blob)?;
+        found.map(|(file, _)| file).ok_or(FsError::Stale)
     }
 
     /// The small files that are no contents: a branch, the token, what clients wrote.

@@ -6,13 +6,15 @@ use super::attr::Attr;
 use super::error::FsError;
 use super::lookup::{Found, TOKEN};
 use super::model_fs::ModelFs;
-use super::scratch::{Change, CreateFlags, Owner, RenameMode};
+use super::scratch::{Change, CreateFlags, Owner, RenameMode, Scratch};
 use crate::tree::Node;
 use crate::tree::layout::{Place, join, split};
 use crate::types::{Commit, RepoId, Revision};
 
 /// A commit's digits and whatever white space a client puts behind them.
 const MAX_REF: usize = 64;
+/// Where the Hub's own clients lock against each other.
+const LOCKS: &str = "hub/.locks/";
 
 impl ModelFs {
     /// A new file, open.
@@ -40,7 +42,7 @@ impl ModelFs {
         }
         self.scratch.ensure_dir(split(&path).0)?;
         let flags = CreateFlags { exclusive, truncate: false };
-        let file = self.scratch.create(&path, mode, owner, flags)?;
+        let file = self.scratch.create(&path, self.file_mode(&path, mode), owner, flags)?;
         let node = self.nodes.ensure(&path).await?;
         self.handles.open_scratch(node, || Ok::<_, FsError>(file))?;
         self.attr(node).await
@@ -48,8 +50,18 @@ impl ModelFs {
 
     pub async fn mkdir(&self, parent: Node, name: &str, mode: u32, owner: Owner) -> Result<Attr, FsError> {
         let path = self.new_entry(parent, name).await?;
-        self.scratch.mkdir(&path, mode, owner)?;
+        self.scratch.mkdir(&path, self.folder_mode(mode), owner)?;
         self.attr(self.nodes.ensure(&path).await?).await
+    }
+
+    /// On a shared mount, a folder that its maker lets others enter is one that they may work in too, as in /tmp:
+    /// clients meet in `.locks` and `modules` with whatever umask they have.
+    fn folder_mode(&self, asked: u32) -> u32 {
+        if self.view.shared && asked & 0o005 == 0o005 { 0o1777 } else { asked }
+    }
+
+    fn file_mode(&self, path: &str, asked: u32) -> u32 {
+        if self.view.shared && path.starts_with(LOCKS) { asked | 0o666 } else { asked }
     }
 
     pub async fn symlink(&self, parent: Node, name: &str, target: &str, owner: Owner) -> Result<Attr, FsError> {
@@ -113,7 +125,11 @@ impl ModelFs {
             (Place::Scratch, Place::Scratch) => {
                 self.scratch.ensure_dir(split(&target).0)?;
                 self.scratch.rename(&source, &target, mode)?;
-                Ok(self.nodes.rename(&source, &target).await?)
+                let moved = match mode {
+                    RenameMode::Exchange => self.nodes.exchange(&source, &target).await,
+                    RenameMode::Replace | RenameMode::NoReplace => self.nodes.rename(&source, &target).await,
+                };
+                Ok(moved?)
             }
             _ => Err(FsError::ReadOnly),
         }
@@ -130,20 +146,27 @@ impl ModelFs {
     }
 
     pub async fn set_attr(&self, node: Node, change: &Change) -> Result<Attr, FsError> {
-        if let (Some(size), Some(open)) = (change.size, self.handles.scratch(node)) {
-            // The name may be gone by now; the open file is not.
-            open.set_len(size).map_err(FsError::open_scratch("resize"))?;
+        let (open, mut change) = (self.handles.scratch(node), *change);
+        if let Some(open) = &open {
+            if self.nodes.path(node)?.is_none() {
+                // Its name is gone; the open file is not.
+                let changed = Scratch::set_attr_of(open, &change).map_err(FsError::open_scratch("change"))?;
+                return Ok(Attr::of_scratch(node, changed));
+            }
+            if let Some(size) = change.size.take() {
+                open.set_len(size).map_err(FsError::open_scratch("resize"))?;
+            }
         }
         let (path, place) = self.place(node)?;
         if self.scratch.stat(&path)?.is_some() {
-            return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, change)?));
+            return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, &change)?));
         }
         match place {
             Place::Discarded => self.discarded.set_size(node, change.size.unwrap_or(self.discarded.size(node))),
             Place::Scratch if path.as_ref() == TOKEN => {
                 self.adopt_token(node)?;
                 self.handles.close_scratch(node);
-                return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, change)?));
+                return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, &change)?));
             }
             // A client that opens a branch to write it cuts it first, and dates what it has touched.
             Place::Ref(..) | Place::NoExistIn(..) => {}

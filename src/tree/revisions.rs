@@ -70,7 +70,10 @@ impl Tree {
         let asked = tokio::time::timeout(Self::REFRESH_DEADLINE, self.ask(identity, repo, revision));
         match asked.await {
             Ok(Ok(resolved)) => tracing::info!(%repo, %revision, commit = %resolved, "the branch has moved"),
-            Ok(Err(error)) => tracing::warn!(%repo, %revision, %error, "the branch keeps its pin"),
+            Ok(Err(error)) => {
+                tracing::warn!(%repo, %revision, %error, "the branch could not be refreshed");
+                self.refused(identity, repo, error).await;
+            }
             Err(_) => tracing::warn!(%repo, %revision, "the Hub is slow; the branch keeps its pin"),
         }
         Ok(())
@@ -96,8 +99,8 @@ impl Tree {
         let (tree, identity, repo, revision) = (self.clone(), identity.clone(), repo.clone(), revision.clone());
         tokio::spawn(async move {
             if let Err(error) = tree.ask(&identity, &repo, &revision).await {
-                tracing::warn!(%repo, %revision, %error, "the branch keeps its pin");
-                // A refusal ends what an earlier answer had granted.
+                tracing::warn!(%repo, %revision, %error, "the branch could not be refreshed");
+                // A refusal ends the grant; anything else leaves the pin as it is.
                 tree.refused(&identity, &repo, error).await;
             }
         });

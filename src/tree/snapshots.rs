@@ -1,6 +1,5 @@
 //! The file lists of commits, asked for once and kept.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Tree, TreeError};
@@ -32,8 +31,7 @@ impl Tree {
         repo: &RepoId,
         commit: Commit,
     ) -> Result<Option<Arc<Snapshot>>, TreeError> {
-        let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
-        if !access.is_some_and(|access| access.shows_names()) {
+        if !self.shows_names(identity, repo)? {
             return Ok(None);
         }
         let key = (identity.endpoint.clone(), repo.clone(), commit);
@@ -51,38 +49,37 @@ impl Tree {
         Ok(self.db.commits(&identity.endpoint, repo)?)
     }
 
-    /// Some file of `repo` with this content. Which one does not matter: equal ids have equal bytes.
+    /// Some file of `repo` with this content, and the date of its commit. Which one does not matter: equal ids have
+    /// equal bytes.
     pub fn file_with(
         &self,
         identity: &Identity,
         repo: &RepoId,
         blob: &BlobId,
-    ) -> Result<Option<RemoteFile>, TreeError> {
-        for commit in self.commits(identity, repo)?.into_iter().rev() {
-            let Some(snapshot) = self.known_snapshot(identity, repo, commit)? else { continue };
-            let path = snapshot.files().find(|(_, listed)| listed.id == *blob).map(|(path, _)| path.clone());
-            if let Some(path) = path {
-                return Ok(snapshot.remote_file(&path));
-            }
+    ) -> Result<Option<(RemoteFile, u64)>, TreeError> {
+        if !self.shows_names(identity, repo)? {
+            return Ok(None);
         }
-        Ok(None)
+        Ok(self.db.file_with(&identity.endpoint, repo, blob)?)
     }
 
     /// Every content that the known commits of `repo` name.
     pub fn blobs(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<Blob>, TreeError> {
-        let mut blobs = BTreeMap::new();
-        for commit in self.commits(identity, repo)? {
-            if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
-                // Of two claims about a length the last one counts, here as in `file_with`.
-                blobs.extend(snapshot.files().map(|(_, blob)| (blob.id, blob)));
-            }
+        if !self.shows_names(identity, repo)? {
+            return Ok(Vec::new());
         }
-        Ok(blobs.into_values().collect())
+        Ok(self.db.blobs(&identity.endpoint, repo)?)
     }
 
     /// The repositories with a file of this content, as far as this node has listed them.
     pub fn repos_with(&self, identity: &Identity, blob: &Blob) -> Result<Vec<RepoId>, TreeError> {
         Ok(self.db.repos_with(&identity.endpoint, blob)?)
+    }
+
+    /// Whether this node knows that `identity` may see what `repo` holds.
+    fn shows_names(&self, identity: &Identity, repo: &RepoId) -> Result<bool, TreeError> {
+        let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
+        Ok(access.is_some_and(|access| access.shows_names()))
     }
 
     /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use serde_json::json;
 use test_hub::{Fault, Files, Hub, Target};
 
-use crate::harness::{NodeOptions, World, errno, names, noise};
+use crate::harness::{NodeOptions, World, errno, eventually, names, noise};
 
 const MIB: usize = 1 << 20;
 const EACCES: i32 = Errno::ACCESS.raw_os_error();
@@ -110,4 +110,29 @@ fn hostile_names_are_left_out_and_the_rest_is_served() {
     let snapshot = world.repo("acme/hostile").join("snapshots").join(&commit);
     assert_eq!(names(&snapshot), ["config.json", "model.safetensors"]);
     assert_eq!(fs::read(snapshot.join("config.json")).unwrap(), b"{}");
+}
+
+#[test]
+fn a_refresh_that_is_refused_ends_the_grant() {
+    let (hub, commit) = hub_with("acme/secret", b"weights");
+    hub.add_token("alice", "hf_alice");
+    hub.set_private("acme/secret", &["alice"]).unwrap();
+    let options = NodeOptions { refresh: Duration::ZERO, ..NodeOptions::default() };
+    let world = World::with(hub, options, Some("hf_alice"));
+    let main = world.repo("acme/secret").join("refs/main");
+    assert_eq!(fs::read_to_string(&main).unwrap(), commit);
+    world.hub.set_private("acme/secret", &[]).unwrap();
+    let _ = fs::read_to_string(&main);
+    eventually("it is listed no more", || names(&world.mount_point().join("hub")).is_empty());
+}
+
+#[test]
+fn a_cache_that_lost_its_folder_is_never_reported_as_absence() {
+    let (hub, commit) = hub_with("acme/tiny", b"weights");
+    let world = World::new(hub);
+    let file = world.file("acme/tiny", &commit, "config.json");
+    fs::metadata(&file).unwrap();
+    fs::remove_dir_all(world.cache_directory().join("blobs")).unwrap();
+    fs::write(world.cache_directory().join("blobs"), "in the way").unwrap();
+    assert_eq!(errno(fs::read(&file)), EIO);
 }

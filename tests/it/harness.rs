@@ -67,10 +67,14 @@ impl Node {
     }
 
     pub fn mount(&mut self, at: &Path, identity: Identity) {
+        self.mount_for(at, identity, false);
+    }
+
+    pub fn mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) {
         std::fs::create_dir_all(at).unwrap();
         let plan = MountPlan {
             directory: at.to_owned(),
-            allow_other: false,
+            allow_other,
             passthrough: self.passthrough,
             identity,
             cache_directory: self.directory.clone(),
@@ -136,6 +140,16 @@ impl World {
         std::fs::create_dir(folder.path().join("cache")).unwrap();
         let mut world = Self { hub, folder, node: None };
         world.start(options, token, false);
+        world
+    }
+
+    /// A mount that other users may enter.
+    pub fn shared(hub: Hub) -> Self {
+        let mut world = Self::new(hub);
+        let mut node = world.node.take().unwrap();
+        node.unmount_all();
+        node.mount_for(&world.mount_point(), Identity::new(world.hub.endpoint(), None, false), true);
+        world.node = Some(node);
         world
     }
 

@@ -159,7 +159,7 @@ fn a_cold_handle_and_its_mapping_go_on_when_the_name_has_moved() {
     drop(cold);
     thread::sleep(Duration::from_secs(1));
     assert!(!model.is_hot(), "a mapping is a handle too");
-    rustix::fs::fadvise(&File::open(&model.path).unwrap(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    rustix::fs::fadvise(File::open(&model.path).unwrap(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
     assert!(map.bytes() == model.bytes);
     drop(map);
     eventually("the complete file is hot", || model.is_hot());

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use rustix::io::Errno;
 use test_hub::{Files, Hub};
@@ -101,4 +101,61 @@ fn what_nobody_needs_is_accepted_and_dropped() {
     fs::write(world.mount_point().join("hub/CACHEDIR.TAG"), "Signature").unwrap();
     fs::write(world.repo("acme/tiny").join(".no_exist").join(&commit).join("absent.json"), "").unwrap();
     assert_eq!(names(&trees), [""; 0]);
+}
+
+#[test]
+fn an_open_file_without_a_name_can_still_be_cut_and_changed() {
+    let (world, _) = world();
+    let path = world.mount_point().join("scratch");
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+    file.write_all(b"still here").unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "another").unwrap();
+    file.set_len(5).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    let left = file.metadata().unwrap();
+    assert_eq!((left.len(), left.permissions().mode() & 0o777), (5, 0o600));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "another");
+}
+
+#[test]
+fn files_that_change_places_keep_their_contents() {
+    let (world, _) = world();
+    let home = world.mount_point();
+    for name in ["one", "two"] {
+        fs::create_dir(home.join(name)).unwrap();
+        fs::write(home.join(name).join("file"), name).unwrap();
+    }
+    let open = [File::open(home.join("one/file")).unwrap(), File::open(home.join("two/file")).unwrap()];
+    let directory = File::open(&home).unwrap();
+    rustix::fs::renameat_with(&directory, "one", &directory, "two", rustix::fs::RenameFlags::EXCHANGE).unwrap();
+    for (name, other, open) in [("one", "two", &open[0]), ("two", "one", &open[1])] {
+        assert_eq!(fs::read_to_string(home.join(name).join("file")).unwrap(), other);
+        assert_eq!(open.metadata().unwrap().ino(), fs::metadata(home.join(other).join("file")).unwrap().ino());
+        assert_eq!(std::io::read_to_string(open).unwrap(), name);
+    }
+}
+
+#[test]
+fn on_a_shared_mount_everybody_may_lock_write_refs_and_add_modules() {
+    let hub = Hub::start().unwrap();
+    let commit = hub.commit("acme/tiny", Files::new().text("config.json", "{}")).unwrap();
+    let world = World::shared(hub);
+    let home = world.mount_point();
+    let refs = world.repo("acme/tiny").join("refs");
+    assert_eq!(fs::read_to_string(refs.join("main")).unwrap(), commit);
+    fs::create_dir_all(home.join("hub/.locks/models--acme--tiny")).unwrap();
+    fs::create_dir_all(home.join("modules/transformers_modules/acme")).unwrap();
+    fs::write(home.join("hub/.locks/models--acme--tiny/x.lock"), "").unwrap();
+    fs::create_dir(home.join("private")).unwrap();
+    fs::set_permissions(home.join("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    let mode = |path: &str| fs::metadata(home.join(path)).unwrap().permissions().mode() & 0o7777;
+    let folders = ["hub", "hub/.locks", "hub/.locks/models--acme--tiny", "modules/transformers_modules/acme"];
+    for folder in folders {
+        assert_eq!(mode(folder), 0o1777, "{folder}");
+    }
+    assert_eq!(mode("hub/.locks/models--acme--tiny/x.lock"), 0o666);
+    assert_eq!(mode("private"), 0o700);
+    // Sticky, it would keep others from renaming onto a branch, which is the daemon's.
+    assert_eq!(fs::metadata(&refs).unwrap().permissions().mode() & 0o7777, 0o777);
 }

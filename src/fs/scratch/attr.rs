@@ -1,7 +1,7 @@
 //! What is known of an entry, and how it is changed.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Gid, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
@@ -105,17 +105,31 @@ impl Scratch {
         changed.map_err(|source| self.error("change", path, source))
     }
 
+    /// The same for a file that is open and has no name any more.
+    pub fn set_attr_of(file: &std::fs::File, change: &Change) -> io::Result<ScratchAttr> {
+        if let Some(size) = change.size {
+            file.set_len(size)?;
+        }
+        Self::apply_to(file, change)?;
+        ScratchAttr::of_file(file)
+    }
+
     fn apply(&self, path: &str, handle: &OwnedFd, change: &Change) -> io::Result<()> {
         if let Some(size) = change.size {
             let file = self.open_with(path, OFlags::WRONLY)?;
             file.set_len(size)?;
         }
+        Self::apply_to(handle, &Change { mode: change.mode.map(|mode| token::mode(path, mode)), ..*change })
+    }
+
+    fn apply_to(handle: impl AsFd, change: &Change) -> io::Result<()> {
+        let handle = handle.as_fd();
         if change.uid.is_some() || change.gid.is_some() {
             let (uid, gid) = (change.uid.map(Uid::from_raw), change.gid.map(Gid::from_raw));
             rustix::fs::chownat(handle, "", uid, gid, AtFlags::EMPTY_PATH)?;
         }
         if let Some(mode) = change.mode {
-            set_mode(handle, rights(token::mode(path, mode)))?;
+            set_mode(handle, rights(mode))?;
         }
         if change.atime.is_some() || change.mtime.is_some() {
             let times = Timestamps { last_access: stamp(change.atime), last_modification: stamp(change.mtime) };
