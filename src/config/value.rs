@@ -224,7 +224,27 @@ words! {
     LogFormat("FORMAT") { Pretty = "pretty", Compact = "compact", Json = "json", }
 }
 
-words! {
-    /// Whether complete files are passed through.
-    PassthroughWish("auto|off") { Auto = "auto", Off = "off", }
+/// Whether complete files are passed through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassthroughWish {
+    /// Where the kernel can.
+    Auto,
+    Off,
+}
+
+impl Value for PassthroughWish {
+    const HINT: &'static str = "auto|off";
+
+    fn expected() -> String {
+        "one of auto, off".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        match (text(given), &given.written) {
+            (Some("auto"), _) => Some(Self::Auto),
+            // In a YAML file a bare `off` is `false`.
+            (Some("off"), _) | (_, Written::Bool(false)) => Some(Self::Off),
+            _ => None,
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -34,9 +35,9 @@ pub(super) struct Passthrough {
 struct Opens {
     cold: HashMap<Node, ColdFile>,
     hot: HashMap<Node, HotFile>,
-    /// Refused opens of hot nodes, by the cold node for which the kernel comes back. It does so once only: the second
-    /// refusal would be the program's.
-    refused: HashMap<Node, u32>,
+    /// Cold nodes that the kernel comes back for after the refusal of their hot ones, and until when. It does so once
+    /// only: a second refusal would be the program's.
+    refused: HashMap<Node, Instant>,
 }
 
 struct ColdFile {
@@ -53,6 +54,9 @@ struct HotFile {
 }
 
 impl Passthrough {
+    /// How long the kernel may take from a refused open to the next one. Also how long a file stays cold after it was
+    /// found changed.
+    const COMING_BACK: Duration = Duration::from_millis(250);
     const STARTING: &str = "the mount is starting";
     const BY_SETTING: &str = "turned off by mount.passthrough";
     pub(super) const NO_KERNEL: &str = "this kernel has no FUSE passthrough; Linux 6.9 and newer have it";
@@ -101,22 +105,18 @@ impl Passthrough {
     /// Whether somebody has the cold node open, or is about to.
     fn is_wanted_cold(&self, node: Node) -> bool {
         let opens = self.opens.lock();
-        opens.cold.contains_key(&node) || opens.refused.contains_key(&node)
+        opens.cold.contains_key(&node) || opens.refused.get(&node).is_some_and(|until| Instant::now() < *until)
     }
 
     pub(super) fn opened_cold(&self, node: Node, blob: Blob) {
-        let mut opens = self.opens.lock();
-        opens.cold.entry(node).or_insert(ColdFile { blob, opens: 0 }).opens += 1;
-        if let Some(refused) = opens.refused.get_mut(&node) {
-            *refused -= 1;
-            if *refused == 0 {
-                opens.refused.remove(&node);
-            }
-        }
+        self.opens.lock().cold.entry(node).or_insert(ColdFile { blob, opens: 0 }).opens += 1;
     }
 
     fn refused_hot(&self, node: Node) {
-        *self.opens.lock().refused.entry(node.cold()).or_default() += 1;
+        let mut opens = self.opens.lock();
+        let now = Instant::now();
+        opens.refused.retain(|_, until| now < *until);
+        opens.refused.insert(node.cold(), now + Self::COMING_BACK);
     }
 
     /// The id under which the kernel has the file of a hot node. It counts as open until it is released.
@@ -196,6 +196,11 @@ impl ModelFs {
         }
         let Some(file) = self.cache.sealed_file(&open.lease, epoch) else {
             self.passthrough.refused_hot(node);
+            let (changes, blob) = (self.seal_changes.clone(), open.lease.blob());
+            tokio::spawn(async move {
+                tokio::time::sleep(Passthrough::COMING_BACK).await;
+                changes.add(blob);
+            });
             return Err(FsError::Stale);
         };
         match self.passthrough.open_hot(node, &file, &open.lease) {
