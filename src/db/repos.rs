@@ -91,7 +91,8 @@ impl Database {
         })
     }
 
-    /// Every pinned revision of a repository, for listings of `refs/`.
+    /// Every pinned revision of a repository, for listings of `refs/`: of a public one also those of others, whose pins
+    /// answer for everybody.
     pub fn pins(
         &self,
         endpoint: &str,
@@ -100,8 +101,8 @@ impl Database {
     ) -> Result<Vec<(String, Commit)>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT revision, commit_hash FROM revisions JOIN repos ON repos.id = repo_id
-                 WHERE endpoint = ?1 AND repo = ?2 AND identity = ?3 ORDER BY revision",
+                "SELECT revision, commit_hash, max(resolved_at) FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND (identity = ?3 OR NOT private) GROUP BY revision",
             )?;
             let key = params![endpoint, repo.to_string(), identity.as_bytes()];
             query.query_map(key, |row| Ok((row.get(0)?, commit(row, 1)?)))?.collect()
@@ -448,6 +449,20 @@ mod tests {
         assert!(!db.access(HUB, identity("b"), &repo).unwrap().unwrap().shows_names());
         db.revoke(HUB, identity("a"), &repo).await.unwrap();
         assert!(!db.access(HUB, identity("a"), &repo).unwrap().unwrap().shows_names());
+    }
+
+    #[tokio::test]
+    async fn a_public_pin_is_listed_to_all_and_a_private_one_to_its_identity() {
+        let (_folder, db) = database();
+        for (name, private) in [("acme/tiny", false), ("acme/secret", true)] {
+            let repo: RepoId = name.parse().unwrap();
+            let snapshot = snapshot(&repo, 1, private);
+            db.put_snapshot(HUB, identity("a"), snapshot.clone()).await.unwrap();
+            db.put_pin(HUB, identity("a"), &repo, &Revision::main(), snapshot.commit).await.unwrap();
+            let main = ("main".to_owned(), snapshot.commit);
+            assert_eq!(db.pins(HUB, identity("a"), &repo).unwrap(), std::slice::from_ref(&main));
+            assert_eq!(db.pins(HUB, identity("b"), &repo).unwrap(), if private { vec![] } else { vec![main] });
+        }
     }
 
     #[tokio::test]
