@@ -1,10 +1,11 @@
 # Everything that a person or CI runs. Each target sets up what it needs by itself.
 
 MODEL ?=
+CASE ?=
 export MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check setup clean
+.PHONY: help demo test test-full bench check setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ test-full: check ## the same, and what is too slow for every change
 	cargo test --workspace -- --include-ignored
 	tests/setup.sh clients
 	tests/clients/run.sh --full
+
+comma := ,
+bench: ## compare with downloads, other mounts and the plain disk (CASE=name,name: only these)
+	@tests/bench/run.sh $(subst $(comma), ,$(CASE))
 
 check: setup ## format, lints, layers and documentation
 	cargo fmt --all --check

@@ -3,6 +3,7 @@
 #
 #   tests/setup.sh build     what a build of weightfs and its own tests need
 #   tests/setup.sh demo      also the model, the Python client and the engine of the demo
+#   tests/setup.sh bench     also the servers and the clients that the benchmark compares with
 #   tests/setup.sh clients   also the old clients and the hf-hub crate's program
 set -euo pipefail
 
@@ -15,8 +16,8 @@ cd "$(dirname "$0")/.."
 
 what=${1:-build}
 case $what in
-build | demo | clients) ;;
-*) fail "what is '$what'? Use build, demo or clients." ;;
+build | bench | demo | clients) ;;
+*) fail "what is '$what'? Use build, bench, demo or clients." ;;
 esac
 
 mkdir -p target
@@ -30,6 +31,8 @@ require_rust
 
 require_python
 require_venv main
+[ "$what" = bench ] && exit 0
+
 require_model
 require_rust_client embed
 [ "$what" = demo ] && exit 0

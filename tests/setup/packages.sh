@@ -10,6 +10,13 @@ missing_packages() {
     command -v setpriv >/dev/null || echo util-linux
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     if [ "$1" != build ]; then missing_python_packages; fi
+    if [ "$1" = bench ]; then missing_bench_packages; fi
+}
+
+missing_bench_packages() {
+    # Servers lie outside of an ordinary user's path.
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null || echo nginx-light
+    command -v rclone >/dev/null || echo rclone
 }
 
 missing_python_packages() {
