@@ -454,20 +454,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_public_pin_is_listed_to_all_and_a_private_one_to_its_identity() {
-        let (_folder, db) = database();
-        for (name, private) in [("acme/tiny", false), ("acme/secret", true)] {
-            let repo: RepoId = name.parse().unwrap();
-            let snapshot = snapshot(&repo, 1, private);
-            db.put_snapshot(HUB, identity("a"), snapshot.clone()).await.unwrap();
-            db.put_pin(HUB, identity("a"), &repo, &Revision::main(), snapshot.commit).await.unwrap();
-            let main = ("main".to_owned(), snapshot.commit);
-            assert_eq!(db.pins(HUB, identity("a"), &repo).unwrap(), std::slice::from_ref(&main));
-            assert_eq!(db.pins(HUB, identity("b"), &repo).unwrap(), if private { vec![] } else { vec![main] });
-        }
-    }
-
-    #[tokio::test]
     async fn a_pin_belongs_to_the_identity_that_resolved_it() {
         let (_folder, db) = database();
         let (repo, main) = ("acme/tiny".parse().unwrap(), Revision::main());

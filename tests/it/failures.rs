@@ -123,7 +123,7 @@ fn a_refresh_that_is_refused_ends_the_grant() {
     assert_eq!(fs::read_to_string(&main).unwrap(), commit);
     world.hub.set_private("acme/secret", &[]).unwrap();
     eventually("it is listed no more", || {
-        // Each look that the kernel passes on starts a refresh.
+        // A look at the branch starts the refresh; the kernel may answer the next look within a second itself.
         let _ = fs::read_to_string(&main);
         names(&world.mount_point().join("hub")).is_empty()
     });
