@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -43,7 +43,8 @@ pub(super) struct Entry {
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
     sealing: Mutex<Sealing>,
-    filling: AtomicBool,
+    /// Held by the one that fills the blob.
+    pub(super) filling: tokio::sync::Mutex<()>,
     mismatches: AtomicU32,
 }
 
@@ -86,7 +87,7 @@ impl Entry {
             flights: Flights::default(),
             checking: Default::default(),
             sealing: Mutex::new(Sealing { state, losses: 0 }),
-            filling: AtomicBool::new(false),
+            filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -121,6 +122,12 @@ impl Entry {
             }
             _ => Err(self.lost(BlockRange::new(block.0..block.0 + 1))),
         }
+    }
+
+    /// Proves a block once more. `Err` is for one finder of a damage alone.
+    pub(super) fn check_again(&self, block: BlockIndex, buffer: &mut Vec<u8>) -> Result<bool, BlockRange> {
+        self.map.distrust(BlockRange::new(block.0..block.0 + 1));
+        self.check(block, buffer)
     }
 
     /// These blocks are not here any more, whatever the file holds.
@@ -207,15 +214,6 @@ impl Entry {
             sealing.state = state;
         }
         counts
-    }
-
-    /// Whether the caller is the one to fill the blob; it must end with `filled`.
-    pub(super) fn begin_filling(&self) -> bool {
-        !self.filling.swap(true, Ordering::AcqRel)
-    }
-
-    pub(super) fn filled(&self) {
-        self.filling.store(false, Ordering::Release);
     }
 
     /// The whole content arrived and is not what its name says.

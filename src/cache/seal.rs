@@ -58,8 +58,10 @@ pub(super) fn prove(blob: Blob, bytes: &[u8]) -> Option<[u8; 32]> {
 enum Verdict {
     /// It is what it is called; its sha256.
     Proved([u8; 32]),
-    /// The disk lost what had landed there.
+    /// The disk lost what had landed there, and nobody else has found that.
     Damaged(BlockRange),
+    /// What was there changed meanwhile.
+    Unclear,
     /// What landed is still there, and it is not what it is called.
     Mismatched,
 }
@@ -73,7 +75,7 @@ fn prove_file(entry: &Entry) -> Verdict {
         // A failed read of the local disk is a miss, not an error.
         let read = entry.file.file.read_exact_at(&mut buffer, range.start);
         if read.is_err() || xxh3_128(&buffer) != entry.map.sum(block) {
-            return Verdict::Damaged(BlockRange::new(block.0..block.0 + 1));
+            return entry.check_again(block, &mut buffer).map_or_else(Verdict::Damaged, |_| Verdict::Unclear);
         }
         proof.update(&buffer);
     }
@@ -121,13 +123,12 @@ impl BlockCache {
                 verdict.map_err(|_| CacheError::Stopping)?
             }
         };
-        // Blocks that were lost and came anew meanwhile may have been seen half written.
-        if !entry.is_unchanged(turn) {
-            return Ok(());
-        }
         match verdict {
+            Verdict::Damaged(block) => self.drop_damaged(entry, block),
+            // Blocks that were lost and came anew meanwhile may have been seen half written.
+            _ if !entry.is_unchanged(turn) => {}
             Verdict::Proved(sha256) => return self.sealed(entry, turn, sha256, stamp).await,
-            Verdict::Damaged(block) => self.drop_damaged(entry, entry.lost(block)),
+            Verdict::Unclear => entry.unsealed(turn),
             Verdict::Mismatched => {
                 self.mismatched(entry);
                 self.forget_all(entry);

@@ -13,6 +13,7 @@ from programs import BenchError, Unavailable
 class Measurement:
     seconds: float
     bytes: int = 0
+    """Of files, where a case is about moving them."""
     reader_cpu_seconds: float = 0.0
     daemon_cpu_seconds: float | None = None
     daemon_peak_bytes: int | None = None

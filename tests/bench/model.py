@@ -43,6 +43,11 @@ class Model:
     def folder(self) -> Path:
         return MODELS / "models" / "bench" / self.name
 
+    @property
+    def cache_folder(self) -> str:
+        """Below `hub` of an HF_HOME."""
+        return f"models--{self.id.replace('/', '--')}"
+
     def local(self) -> list[Path]:
         """The files that the origin serves, on the local disk."""
         return [self.folder / name for name in self.weights]

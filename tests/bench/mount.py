@@ -3,14 +3,15 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from model import Model
-from origin import fresh
+from origin import Origin, fresh
 from places import WEIGHTFS, WORK, environment
 from priority import raise_priority
-from programs import BenchError, cool, kill, run, wait_until
+from programs import BenchError, kill, run, wait_until
 
 TICKS = os.sysconf("SC_CLK_TCK")
 QUIET_SECONDS = 0.3
@@ -18,28 +19,33 @@ SETTLE_SECONDS = 30.0
 
 
 class Mount:
-    """A virtual HF_HOME with an empty cache; both are gone when the stack closes."""
+    """A virtual HF_HOME with an empty cache; both are gone when the stack closes. `before` runs in the daemon's process first."""
 
-    def __init__(self, endpoint: str, stack: ExitStack, *options: str, before=None) -> None:
+    def __init__(self, endpoint: str, stack: ExitStack, before: Callable[[], None] | None = None) -> None:
         self.folder = fresh(WORK / "mount")
         self.home, self.cache = self.folder / "home", self.folder / "cache"
         self.home.mkdir()
-        self.endpoint, self.options, self.before = endpoint, options, before
+        self.endpoint, self.before = endpoint, before
         self.pid = 0
         stack.callback(self.remove)
-        self.mount()
+
+    @classmethod
+    def mounted(cls, origin: Origin, stack: ExitStack, *options: str, before: Callable[[], None] | None = None) -> "Mount":
+        mount = cls(origin.endpoint, stack, before)
+        mount.mount(*options)
+        return mount
 
     def environment(self) -> dict[str, str]:
         return environment() | {"WEIGHTFS_RUNTIME_DIRECTORY": str(self.folder / "run")}
 
-    def weightfs(self, *arguments: str | Path, before=None) -> str:
+    def weightfs(self, *arguments: str | Path, before: Callable[[], None] | None = None) -> str:
         return run([WEIGHTFS, *arguments], self.environment(), before=before)
 
     def mount(self, *options: str) -> float:
         """Returns how long the command took, which returns when the mount answers."""
         started = time.monotonic()
         place = ["--cache-directory", self.cache, "--hub-endpoint", self.endpoint]
-        self.weightfs("mount", self.home, *place, *self.options, *options, before=self.before)
+        self.weightfs("mount", self.home, *place, *options, before=self.before)
         seconds = time.monotonic() - started
         (daemon,) = json.loads(self.weightfs("status", "--format", "json"))["daemons"]
         self.pid = daemon["pid"]
@@ -50,9 +56,12 @@ class Mount:
         self.weightfs("umount", self.home)
         self.pid = 0
 
+    def repo(self, model: Model) -> Path:
+        return self.home / "hub" / model.cache_folder
+
     def snapshot(self, model: Model) -> Path:
         """Where the plain id leads; asks the Hub for the commit and the list of files."""
-        repo = self.home / "hub" / f"models--{model.id.replace('/', '--')}"
+        repo = self.repo(model)
         # In a process of its own, as everything that touches the mount: one that hangs there can be given up.
         commit = run(["cat", repo / "refs" / "main"]).strip()
         return repo / "snapshots" / commit
@@ -62,9 +71,6 @@ class Mount:
         folder = self.snapshot(model)
         run(["ls", "-lL", folder])
         return [folder / name for name in model.weights]
-
-    def cool(self, model: Model) -> None:
-        cool(*self.weights(model))
 
     def cpu_seconds(self) -> float:
         """User and system time of the daemon so far."""

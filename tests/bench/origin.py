@@ -121,6 +121,12 @@ class Origin:
     def urls(self, model: Model) -> list[str]:
         return [f"{self.endpoint}/{model.id}/resolve/main/{name}" for name in model.weights]
 
+    def plain_url(self) -> str:
+        """A folder for each model, for programs that do not know the Hub."""
+        if self.nginx is None:
+            raise Unavailable("only nginx serves plain folders")
+        return f"{self.nginx.url}/plain/"
+
     def forget(self) -> None:
         """From here on `fetched` counts."""
         self.admin("DELETE", "log")

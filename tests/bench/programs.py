@@ -38,7 +38,10 @@ class Probed:
 
 
 def run(
-    command: Sequence[str | Path], env: Mapping[str, str] | None = None, seconds: float = COMMAND_SECONDS, before=None
+    command: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    seconds: float = COMMAND_SECONDS,
+    before: Callable[[], None] | None = None,
 ) -> str:
     words = [str(word) for word in command]
     try:

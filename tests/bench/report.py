@@ -41,7 +41,7 @@ def cells(row: Row) -> list[str]:
         amount(row.ours),
         amount(row.reference),
         figure(row.figure(), unit),
-        f"{plain(min(figures))}..{plain(max(figures))}",
+        span(figures, unit),
         row.goal.text + (", once" if row.once else ""),
         met,
         cpu(row.ours),
@@ -60,7 +60,16 @@ def amount(measurements: Sequence[Measurement]) -> str:
 
 
 def figure(value: float, unit: str) -> str:
-    return f"{value:+.1f} ms" if unit == "ms" else f"{plain(value)} x"
+    if unit == "x":
+        return f"{plain(value)} x"
+    return f"{value:+.1f} ms" if abs(value) >= 1 else f"{value * 1e3:+.1f} us"
+
+
+def span(values: Sequence[float], unit: str) -> str:
+    least, most = min(values), max(values)
+    if unit == "ms" and abs(most) < 1:
+        return f"{least * 1e3:.1f}..{most * 1e3:.1f}"
+    return f"{plain(least)}..{plain(most)}"
 
 
 def plain(value: float) -> str:

@@ -1,32 +1,48 @@
 """Files of which nothing is here yet: each measurement has a mount with an empty cache of its own."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
-from comparison import Case, Measurement, Side, Suite, speed_at_least, time_at_most
+from comparison import NO_GOAL, Case, Measurement, Side, Suite, speed_at_least, time_at_most
 from model import WHOLE, Model
 from mount import Mount
 from origin import Origin, fresh
 from places import WORK
 from programs import Probed, probe
+from rclone import RcloneMount
 
 CONNECTIONS = 8
+"""Of the reference. More or fewer change little; one alone is much slower."""
+
+Read = Callable[[Sequence[Path]], Probed]
+
+PATTERNS: dict[str, Read] = {
+    "sequential": lambda files: probe("sequential", *files),
+    "mmap": lambda files: probe("tensors", *files),
+    "random": lambda files: probe("random", *files),
+}
 
 
-def cold(origin: Origin, read: Callable[[Mount], Probed]) -> Measurement:
-    """Reads through a new mount; its cost is counted until the daemon is quiet."""
+def cold(
+    origin: Origin, model: Model, read: Read, lookup: bool = False, before: Callable[[], None] | None = None
+) -> Measurement:
+    """Reads through a new mount; its cost is counted until the daemon is quiet. `lookup`: finding the files counts too."""
     with ExitStack() as stack:
-        mount = Mount(origin.endpoint, stack)
-        mount.weights(WHOLE)
+        mount = Mount.mounted(origin, stack, before=before)
+        started = time.monotonic()
+        files = mount.weights(model)
+        looked_seconds = time.monotonic() - started if lookup else 0
         origin.forget()
-        before = mount.cpu_seconds()
-        probed = read(mount)
+        cpu_before = mount.cpu_seconds()
+        probed = read(files)
         mount.settle()
         return Measurement(
-            seconds=probed.seconds,
+            seconds=looked_seconds + probed.seconds,
             bytes=probed.bytes,
             reader_cpu_seconds=probed.cpu_seconds,
-            daemon_cpu_seconds=mount.cpu_seconds() - before,
+            daemon_cpu_seconds=mount.cpu_seconds() - cpu_before,
             daemon_peak_bytes=mount.peak_memory(),
             fetched_bytes=origin.fetched(),
             connections=origin.connections(),
@@ -42,47 +58,51 @@ def download(origin: Origin, model: Model, *options: str) -> Measurement:
     return Measurement(probed.seconds, probed.bytes, probed.cpu_seconds)
 
 
-def reads(origin: Origin, where: str) -> dict[str, Side]:
-    def sequential(mount: Mount) -> Probed:
-        return probe("sequential", *mount.weights(WHOLE))
-
-    def tensors(mount: Mount) -> Probed:
-        return probe("tensors", *mount.weights(WHOLE))
-
-    def random(mount: Mount) -> Probed:
-        return probe("random", *mount.weights(WHOLE))
-
-    patterns = {"sequential": sequential, "mmap": tensors, "random": random}
-    return {name: Side(f"{where}: weightfs, {name}", lambda read=read: cold(origin, read)) for name, read in patterns.items()}
+def rclone(origin: Origin, read: Read) -> Measurement:
+    """What one may mount today: the files behind plain URLs, with a cache of the same kind."""
+    with ExitStack() as stack:
+        mount = RcloneMount(origin.plain_url(), stack)
+        probed = read(mount.weights(WHOLE))
+        return Measurement(probed.seconds, probed.bytes, probed.cpu_seconds)
 
 
-def against_itself(prefix: str, where: str, sides: dict[str, Side]) -> list[Case]:
-    """Whatever the pattern, nearly the speed of the sequential reader."""
+def ours(origin: Origin, where: str) -> dict[str, Side]:
+    def side(name: str, read: Read) -> Side:
+        return Side(f"{where}: weightfs, {name}", lambda: cold(origin, WHOLE, read))
+
+    return {name: side(name, read) for name, read in PATTERNS.items()}
+
+
+def compared(prefix: str, what: str, sides: dict[str, Side], reference: Side, least: float) -> list[Case]:
+    """The network first; and whatever the pattern, nearly the speed of our own sequential reader."""
+    sequential, mmap, random = sides["sequential"], sides["mmap"], sides["random"]
     return [
-        Case(f"{prefix}-mmap", f"{where}, every tensor mapped", sides["mmap"], sides["sequential"], time_at_most(1.2), once=True),
-        Case(f"{prefix}-random", f"{where}, 8 threads, random 4 MiB", sides["random"], sides["sequential"], speed_at_least(0.5), once=True),
+        Case(f"{prefix}-sequential", f"{what}, 1 MiB reads", sequential, reference, speed_at_least(least), once=True),
+        Case(f"{prefix}-mmap", f"{what}, mmap / 1 MiB reads", mmap, sequential, time_at_most(1.2), once=True),
+        Case(f"{prefix}-random", f"{what}, random / 1 MiB reads", random, sequential, speed_at_least(0.5), once=True),
     ]
 
 
 def unlimited(stack: ExitStack) -> list[Case]:
     origin = Origin.unlimited(stack)
-    sides = reads(origin, "loopback")
+    sides = ours(origin, "loopback")
     reference = Side("loopback: download, sha256, sync", lambda: download(origin, WHOLE, "--hash", "--sync"))
+    read = Side("loopback: rclone, sequential", lambda: rclone(origin, PATTERNS["sequential"]))
+    mapped = Side("loopback: rclone, mmap", lambda: rclone(origin, PATTERNS["mmap"]))
     return [
-        Case("cold-sequential", "cold, sequential", sides["sequential"], reference, speed_at_least(0.6), once=True),
-        *against_itself("cold", "cold", sides),
+        *compared("cold", "cold", sides, reference, 0.6),
+        Case("cold-rclone-sequential", "the same beside rclone", sides["sequential"], read, NO_GOAL),
+        Case("cold-rclone-mmap", "the same beside rclone, mmap", sides["mmap"], mapped, NO_GOAL),
     ]
 
 
 def line(stack: ExitStack) -> list[Case]:
     origin = Origin.line(stack)
-    sides = reads(origin, "line")
     reference = Side("line: download", lambda: download(origin, WHOLE))
-    return [
-        Case("line-sequential", "cold, slow line, sequential", sides["sequential"], reference, speed_at_least(0.95), once=True),
-        *against_itself("line", "cold, slow line", sides),
-    ]
+    return compared("line", "line", ours(origin, "line"), reference, 0.95)
 
 
-UNLIMITED = Suite(("cold-sequential", "cold-mmap", "cold-random"), 5, unlimited)
+COLD = Suite(
+    ("cold-sequential", "cold-mmap", "cold-random", "cold-rclone-sequential", "cold-rclone-mmap"), 5, unlimited
+)
 LINE = Suite(("line-sequential", "line-mmap", "line-random"), 3, line)

@@ -1,4 +1,4 @@
-//! What loaders do before they read: stat and open.
+//! What loaders do before they read: find the commit, stat, open.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,6 +18,14 @@ pub fn stat(path: &Path) -> Result<Outcome> {
 
 pub fn open(path: &Path) -> Result<Outcome> {
     median(OPENS, || open_file(path).map(drop))
+}
+
+pub fn config(repo: &Path) -> Result<Outcome> {
+    let started = Instant::now();
+    let commit = std::fs::read_to_string(repo.join("refs/main"))?;
+    let config = repo.join("snapshots").join(commit.trim()).join("config.json");
+    let bytes = std::fs::read(config)?.len() as u64;
+    Ok(Outcome { seconds: started.elapsed().as_secs_f64(), bytes, ..Outcome::default() })
 }
 
 fn median(count: usize, act: impl Fn() -> Result<()>) -> Result<Outcome> {

@@ -42,6 +42,8 @@ enum Command {
         passes: u32,
         files: Vec<PathBuf>,
     },
+    /// Read the config.json of a repository's main, as a client that knows only its name
+    Config { repo: PathBuf },
     /// Read the first byte of a file
     FirstByte { file: PathBuf },
     /// Get the first byte of a URL by a ranged GET
@@ -78,6 +80,7 @@ fn main() -> Result<()> {
         Command::Sequential { passes, files } => read::sequential(&files, passes),
         Command::Random { passes, file } => read::random(&file, passes),
         Command::Tensors { passes, files } => tensors::copy_all(&files, passes),
+        Command::Config { repo } => look::config(&repo),
         Command::FirstByte { file } => read::first_byte(&file),
         Command::RangedGet { url } => download::first_byte(&url),
         Command::Get { url } => download::whole(&url),
