@@ -24,6 +24,11 @@ impl Lease {
         self.0.blob
     }
 
+    /// Whether every block is here.
+    pub fn is_complete(&self) -> bool {
+        self.0.is_complete()
+    }
+
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
         self.0.mismatches.load(Ordering::Acquire) > 0

@@ -116,6 +116,7 @@ impl Node {
     }
 
     async fn mount_to_the_end(self: Arc<Self>, order: MountOrder) -> Result<(), ControlError> {
+        self.let_go_of(&order.directory).await;
         let seat = self.take_seat(&order)?;
         let mounting = tokio::time::timeout(MOUNT, self.plane.mount(&order)).await;
         let late = || ControlError::Deadline { directory: order.directory.clone(), action: "mount", after: MOUNT };
@@ -131,6 +132,18 @@ impl Node {
             drop(seat);
         });
         Ok(())
+    }
+
+    /// A mount that umount(8) has just taken away leaves the register a moment later: whoever mounts again right then
+    /// waits for that moment.
+    async fn let_go_of(&self, directory: &Path) {
+        let known = self.register.lock().at(directory).and_then(|(id, entry)| Some((id, entry.mounted.clone()?)));
+        if let Some((id, mounted)) = known
+            && !mounted.is_in_place()
+        {
+            let gone = self.until(|register| !register.entries.contains_key(&id));
+            let _ = tokio::time::timeout(LET_GO, gone).await;
+        }
     }
 
     /// Enters the mount before it is there, so that no second one and no ending comes in between.

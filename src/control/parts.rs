@@ -33,6 +33,8 @@ pub trait Mounted: Send + Sync + 'static {
     async fn finished(&self);
     /// Takes it from its directory; with `lazy` even while it is in use.
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError>;
+    /// Whether the kernel still has it at its directory.
+    fn is_in_place(&self) -> bool;
 }
 
 /// The parts of a node, built by the daemon.
@@ -84,5 +86,9 @@ impl Mounted for Session {
             // Only a panic ends it early, and it is this task's to pass on.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+
+    fn is_in_place(&self) -> bool {
+        mount::find(self.directory()).is_some_and(|entry| entry.is_ours())
     }
 }

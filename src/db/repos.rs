@@ -91,7 +91,7 @@ impl Database {
         })
     }
 
-    /// Every pinned revision of a repository, for listings of `refs/`.
+    /// Every revision of a repository that `identity` can use: its own pins, and anybody's of a public repository.
     pub fn pins(
         &self,
         endpoint: &str,
@@ -99,9 +99,12 @@ impl Database {
         repo: &RepoId,
     ) -> Result<Vec<(String, Commit)>, DbError> {
         self.read(|db| {
+            // Of several pins of one revision the identity's own counts, else the latest.
             let mut query = db.prepare_cached(
-                "SELECT revision, commit_hash FROM revisions JOIN repos ON repos.id = repo_id
-                 WHERE endpoint = ?1 AND repo = ?2 AND identity = ?3 ORDER BY revision",
+                "SELECT revision, commit_hash, max((identity = ?3) * 100000000000 + resolved_at)
+                 FROM revisions JOIN repos ON repos.id = repo_id
+                 WHERE endpoint = ?1 AND repo = ?2 AND (identity = ?3 OR NOT private)
+                 GROUP BY revision ORDER BY revision",
             )?;
             let key = params![endpoint, repo.to_string(), identity.as_bytes()];
             query.query_map(key, |row| Ok((row.get(0)?, commit(row, 1)?)))?.collect()

@@ -46,7 +46,8 @@ pub(super) struct Adapter {
 /// is closed by nobody, or left open for long, does not stay in memory.
 struct Folders {
     last: AtomicU64,
-    open: moka::sync::Cache<u64, Arc<Vec<Listed>>>,
+    /// By node as well: a handle that an earlier daemon gave out must not find the listing of another folder.
+    open: moka::sync::Cache<(INodeNo, FileHandle), Arc<Vec<Listed>>>,
 }
 
 impl Folders {
@@ -428,16 +429,16 @@ impl Filesystem for Adapter {
         let (fs, folders) = (self.fs(), self.folders.clone());
         self.answer(async move { fs.list(node(inode)).await }, move |listed| match listed {
             Ok(listed) => {
-                let handle = folders.last.fetch_add(1, Ordering::Relaxed) + 1;
-                folders.open.insert(handle, Arc::new(listed));
-                reply.opened(FileHandle(handle), FopenFlags::empty());
+                let handle = FileHandle(folders.last.fetch_add(1, Ordering::Relaxed) + 1);
+                folders.open.insert((inode, handle), Arc::new(listed));
+                reply.opened(handle, FopenFlags::empty());
             }
             Err(error) => reply.error(error),
         });
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let (fs, known) = (self.fs(), self.folders.open.get(&handle.0));
+        let (fs, known) = (self.fs(), self.folders.open.get(&(inode, handle)));
         let listing = async move {
             match known {
                 Some(listed) => Ok(listed),
@@ -458,15 +459,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn releasedir(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        handle: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.folders.open.invalidate(&handle.0);
+    fn releasedir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.folders.open.invalidate(&(inode, handle));
         reply.ok();
     }
 

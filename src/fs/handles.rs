@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::cache::Lease;
-use crate::prefetch::Sequential;
+use crate::prefetch::{Ahead, Plan};
 use crate::tree::Node;
 use crate::types::{ByteRange, RemoteFile};
 
@@ -15,18 +15,26 @@ use crate::types::{ByteRange, RemoteFile};
 pub struct OpenFile {
     pub(super) remote: RemoteFile,
     pub(super) lease: Lease,
-    ahead: Mutex<Sequential>,
+    ahead: Mutex<Ahead>,
 }
 
 impl OpenFile {
     pub(super) fn new(remote: RemoteFile, lease: Lease) -> Self {
-        Self { remote, lease, ahead: Mutex::default() }
+        let ahead = Mutex::new(Ahead::for_file(&remote));
+        Self { remote, lease, ahead }
     }
 
-    /// What to bring beyond `read`, cut to the file.
-    pub(super) fn plan(&self, read: ByteRange) -> Option<ByteRange> {
-        let ahead = self.ahead.lock().on_read(read)?.clamp(self.remote.blob.size);
-        (!ahead.is_empty()).then_some(ahead)
+    /// What to bring beyond `read`. `at_hand` gives bytes of the file if they are here.
+    pub(super) fn plan(&self, read: ByteRange, at_hand: impl Fn(ByteRange, &mut Vec<u8>) -> bool) -> Plan {
+        let mut ahead = self.ahead.lock();
+        let mut bytes = Vec::new();
+        // Each round needs a block more, so this ends.
+        while let Some(wanted) = ahead.wants_header()
+            && at_hand(wanted, &mut bytes)
+        {
+            ahead.header(&bytes[..wanted.len() as usize]);
+        }
+        ahead.on_read(read)
     }
 }
 

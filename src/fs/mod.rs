@@ -14,6 +14,7 @@ mod error;
 mod fuse;
 mod handles;
 mod list;
+mod loads;
 mod lookup;
 mod model_fs;
 pub mod mount;

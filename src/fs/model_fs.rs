@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::discard::Discarded;
 use super::error::FsError;
 use super::handles::Handles;
+use super::loads::Loads;
 use super::scratch::Scratch;
 use super::view::View;
 use crate::cache::BlockCache;
@@ -24,6 +25,7 @@ pub struct ModelFs {
     pub(super) scratch: Scratch,
     pub(super) handles: Handles,
     pub(super) discarded: Discarded,
+    pub(super) loads: Arc<Loads>,
 }
 
 impl ModelFs {
@@ -35,7 +37,9 @@ impl ModelFs {
         nodes: Nodes,
         scratch: Scratch,
     ) -> Self {
-        Self { view, tree, cache, metrics, nodes, scratch, handles: Handles::new(), discarded: Discarded::new() }
+        let loads = Arc::new(Loads::new(view.identity.clone(), tree.clone(), cache.clone()));
+        let (handles, discarded) = (Handles::new(), Discarded::new());
+        Self { view, tree, cache, metrics, nodes, scratch, handles, discarded, loads }
     }
 
     /// The path of a node and what it means.

@@ -39,6 +39,7 @@ impl ModelFs {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
                 let open = self.open_file(node)?;
+                self.loads.opened(&open);
                 // What the page cache holds may be the wrong bytes, from before they were dropped.
                 Ok(if open.lease.was_mismatched() { OpenMode::Fresh } else { OpenMode::Immutable })
             }
@@ -68,8 +69,12 @@ impl ModelFs {
         if range.is_empty() {
             return Ok(TryRead::Ready(&[]));
         }
-        if let Some(ahead) = open.plan(range) {
+        let plan = open.plan(range, |wanted, bytes| self.cache.try_read(&open.lease, wanted, bytes).is_some());
+        if let Some(ahead) = plan.window {
             self.cache.prefetch(&self.view.identity, &open.remote, &open.lease, ahead);
+        }
+        if plan.rest {
+            self.loads.start(&open);
         }
         match self.cache.try_read(&open.lease, range, buffer) {
             Some(bytes) => {

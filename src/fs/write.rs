@@ -125,10 +125,11 @@ impl ModelFs {
             (Place::Scratch, Place::Scratch) => {
                 self.scratch.ensure_dir(split(&target).0)?;
                 self.scratch.rename(&source, &target, mode)?;
-                Ok(match mode {
-                    RenameMode::Exchange => self.nodes.exchange(&source, &target).await?,
-                    RenameMode::Replace | RenameMode::NoReplace => self.nodes.rename(&source, &target).await?,
-                })
+                let moved = match mode {
+                    RenameMode::Exchange => self.nodes.exchange(&source, &target).await,
+                    RenameMode::Replace | RenameMode::NoReplace => self.nodes.rename(&source, &target).await,
+                };
+                Ok(moved?)
             }
             _ => Err(FsError::ReadOnly),
         }

@@ -1,5 +1,17 @@
 //! Pure policies of read-ahead: reads in, ranges ahead out. `fs` asks, `cache` fetches. No IO, no clock.
+//!
+//! - `ahead` is what an open file has: it tells looking from loading and says what to bring.
+//! - `sequential` follows readers that go forward, `looks` tells one tensor from several.
+//! - `safetensors` and `gguf` say where the tensors of a file lie (`layout`).
+//! - `shards` says which files of a model come next.
 
+mod ahead;
+mod format;
+mod gguf;
+mod layout;
+mod looks;
+mod safetensors;
 mod sequential;
+pub mod shards;
 
-pub use sequential::Sequential;
+pub use ahead::{Ahead, Plan};

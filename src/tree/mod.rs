@@ -55,8 +55,11 @@ pub struct Tree {
 
 impl Tree {
     const REMEMBERED: u64 = 4096;
-    /// File lists kept in memory; the others are read from the database again.
-    const SNAPSHOTS: u64 = 256;
+    /// Files in the lists kept in memory, a few hundred bytes each; other lists are read from the database again. The
+    /// largest list that is taken from a Hub fits.
+    const LISTED_FILES: u64 = 2_000_000;
+    /// What a list costs beside its files, in files.
+    const LIST_COST: u32 = 100;
     /// How long "there is no such repository" is believed.
     const ABSENCE: Duration = Duration::from_secs(60);
     /// How long a failure is repeated to those who ask the same, instead of asking a Hub in trouble again.
@@ -72,7 +75,10 @@ impl Tree {
             settings,
             resolves: moka::future::Cache::builder().max_capacity(Self::REMEMBERED).expire_after(Belief).build(),
             listings: moka::future::Cache::builder().max_capacity(Self::REMEMBERED).expire_after(Belief).build(),
-            snapshots: moka::sync::Cache::new(Self::SNAPSHOTS),
+            snapshots: moka::sync::Cache::builder()
+                .max_capacity(Self::LISTED_FILES)
+                .weigher(|_, snapshot: &Arc<Snapshot>| Self::LIST_COST + snapshot.len() as u32)
+                .build(),
             refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
         })
     }

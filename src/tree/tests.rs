@@ -182,13 +182,14 @@ async fn what_one_credential_may_see_is_not_shown_to_another() {
 }
 
 #[tokio::test]
-async fn offline_a_public_pin_of_another_login_still_serves() {
+async fn a_public_pin_of_another_login_serves_every_login() {
     let bench = Bench::new(Scripted::at(1), AN_HOUR);
     bench.main(&somebody(Some("hf_alice"))).await.unwrap();
     let asked = bench.asked();
     let offline = Identity::new("http://hub", None, true);
     assert_eq!(bench.main(&offline).await.unwrap(), commit(1));
     assert_eq!(bench.asked(), asked, "and asks nobody");
+    assert_eq!(bench.tree.revisions(&offline, &bench.repo).unwrap(), [("main".to_owned(), commit(1))]);
     let unknown = Revision::new("dev").unwrap();
     assert!(matches!(bench.tree.commit(&offline, &bench.repo, &unknown).await, Err(TreeError::Absent)));
 }

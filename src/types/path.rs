@@ -1,5 +1,6 @@
 //! A file's path inside a repository, safe to show in a directory tree.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A relative path of plain components: never absolute, never `..`, fit for a local file system.
@@ -68,6 +69,13 @@ impl RepoPath {
     /// The folders above the file, outermost first: `a`, `a/b` for `a/b/c`.
     pub fn parents(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(end, _)| &self.0[..end])
+    }
+}
+
+/// Its order is that of its text.
+impl Borrow<str> for RepoPath {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,6 +1,7 @@
 //! The files of one commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::{Blob, BlobId, Commit, PathProblem, RepoId, RepoPath};
 
@@ -83,6 +84,15 @@ impl Snapshot {
         self.files.iter().map(|(path, blob)| (path, *blob))
     }
 
+    /// How many files there are.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     pub fn entry(&self, path: &str) -> Option<SnapshotEntry> {
         if self.folders.contains(path) {
             return Some(SnapshotEntry::Folder);
@@ -92,16 +102,16 @@ impl Snapshot {
     }
 
     /// Names directly below `folder` (empty for the root), in order.
-    pub fn children<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, SnapshotEntry)> {
-        let files = self.files.iter().map(|(path, blob)| (path.as_str(), SnapshotEntry::File(*blob)));
-        let folders = self.folders.iter().map(|path| (path.as_str(), SnapshotEntry::Folder));
-        files.chain(folders).filter_map(move |(path, entry)| {
-            let below = match folder {
-                "" => path,
-                folder => path.strip_prefix(folder)?.strip_prefix('/')?,
-            };
-            (!below.contains('/')).then_some((below, entry))
-        })
+    pub fn children(&self, folder: &str) -> impl Iterator<Item = (&str, SnapshotEntry)> + use<'_> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        // Only what lies below the folder is looked at: a walk over the tree asks for every folder.
+        let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+        let files = self.files.range::<str, _>(from).map(|(path, blob)| (path.as_str(), SnapshotEntry::File(*blob)));
+        let folders = self.folders.range::<str, _>(from).map(|path| (path.as_str(), SnapshotEntry::Folder));
+        let (in_files, in_folders) = (prefix.clone(), prefix.clone());
+        let files = files.map_while(move |(path, entry)| Some((path.strip_prefix(in_files.as_str())?, entry)));
+        let folders = folders.map_while(move |(path, entry)| Some((path.strip_prefix(in_folders.as_str())?, entry)));
+        files.chain(folders).filter(|(name, _)| !name.contains('/'))
     }
 
     pub fn remote_file(&self, path: &RepoPath) -> Option<RemoteFile> {
@@ -129,15 +139,17 @@ mod tests {
 
     #[test]
     fn folders_are_implied_by_their_files() {
-        let (snapshot, refused) = snapshot(&[("a/b/c", 1), ("a/d", 2), ("e", 3)]);
+        let (snapshot, refused) = snapshot(&[("a/b/c", 1), ("a/d", 2), ("a-b/x", 4), ("e", 3)]);
         assert!(refused.is_empty());
         let names = |folder| {
             let mut names: Vec<_> = snapshot.children(folder).map(|(name, _)| name).collect();
             names.sort();
             names
         };
-        assert_eq!(names(""), ["a", "e"]);
+        assert_eq!(names(""), ["a", "a-b", "e"]);
         assert_eq!(names("a"), ["b", "d"]);
+        assert_eq!(names("a/b"), ["c"]);
+        assert_eq!(names("x"), [""; 0]);
         assert_eq!(snapshot.entry("a/b"), Some(SnapshotEntry::Folder));
         assert_eq!(snapshot.entry("a/x"), None);
     }

@@ -107,7 +107,7 @@ fn what_nobody_needs_is_accepted_and_dropped() {
 fn an_open_file_without_a_name_can_still_be_cut_and_changed() {
     let (world, _) = world();
     let path = world.mount_point().join("scratch");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).open(&path).unwrap();
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
     file.write_all(b"still here").unwrap();
     fs::remove_file(&path).unwrap();
     fs::write(&path, "another").unwrap();

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +22,8 @@ struct TestMount {
     busy: bool,
     /// Still open in some process when it was detached.
     open: bool,
+    /// Out of the kernel's list, though nobody here has noticed.
+    taken_away: AtomicBool,
 }
 
 #[async_trait]
@@ -64,6 +68,10 @@ impl Mounted for TestMount {
             self.let_go.cancel();
         }
         Ok(())
+    }
+
+    fn is_in_place(&self) -> bool {
+        !self.taken_away.load(Ordering::SeqCst)
     }
 }
 
@@ -206,4 +214,19 @@ async fn a_caller_that_goes_away_does_not_leave_a_mount_halfway() {
     assert!(impatient.is_err());
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(node.unmount("/a".into(), false).await.unwrap().daemon_ends);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_umount_8_has_just_freed_can_be_mounted_again_at_once() {
+    let (node, plane) = node();
+    node.mount(order("/other")).await.unwrap();
+    node.mount(order("/a")).await.unwrap();
+    let freed = plane.mounts.lock()[1].clone();
+    freed.taken_away.store(true, Ordering::SeqCst);
+    let noticed = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        freed.let_go.cancel();
+    };
+    let (mounted, ()) = tokio::join!(node.mount(order("/a")), noticed);
+    mounted.unwrap();
 }
