@@ -28,7 +28,7 @@ PATTERNS: dict[str, Read] = {
 def cold(
     origin: Origin, model: Model, read: Read, lookup: bool = False, before: Callable[[], None] | None = None
 ) -> Measurement:
-    """Reads through a new mount; its cost is counted until the daemon is quiet. `lookup`: finding the files counts too."""
+    """Reads through a new mount, with `lookup` finding the files too; the cost counts until the daemon is quiet."""
     with ExitStack() as stack:
         mount = Mount.mounted(origin, stack, before=before)
         started = time.monotonic()
