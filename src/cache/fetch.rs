@@ -67,6 +67,9 @@ impl Drop for Landing {
 }
 
 impl Leader {
+    /// Attempts at a content that arrives whole or not at all whose duration does not count.
+    const WHOLE_TRIES: u32 = 5;
+
     pub(super) async fn run(mut self) {
         let slot = self.slot.take();
         let stopping = self.cache.stopping.clone();
@@ -98,8 +101,8 @@ impl Leader {
         };
         let mut backoff = Backoff::new(self.cache.settings.give_up);
         let mut next = self.flight.blocks.first;
-        loop {
-            let error = match self.attempt(&mut next, &mut backoff).await {
+        for tries in 0.. {
+            let error = match self.attempt(&mut next, tries, &mut backoff).await {
                 Ok(()) => return Ok(()),
                 Err(CacheError::Origin(error)) => error,
                 Err(error) => return Err(error),
@@ -111,10 +114,11 @@ impl Leader {
             tracing::debug!(repo = %self.file.repo, path = %self.file.path, %error, ?pause, "trying again");
             tokio::time::sleep(pause).await;
         }
+        Ok(())
     }
 
     /// One request: from the first block that has not landed to the end of the flight.
-    async fn attempt(&self, next: &mut BlockIndex, backoff: &mut Backoff) -> Result<(), CacheError> {
+    async fn attempt(&self, next: &mut BlockIndex, tries: u32, backoff: &mut Backoff) -> Result<(), CacheError> {
         let size = self.entry.blob.size;
         let range = ByteRange::new(next.bytes(size).start, self.flight.blocks.bytes(size).end);
         if range.is_empty() {
@@ -122,6 +126,12 @@ impl Leader {
         }
         let stream = self.cache.origin.open(&self.identity, &self.file, range).await?;
         if is_proved_first(&self.entry.blob) {
+            if tries < Self::WHOLE_TRIES {
+                // It has nothing to show for its time until it is complete: the time it flows is not held against it.
+                let whole = self.receive_whole(stream).await;
+                backoff.progressed();
+                return whole;
+            }
             self.receive_whole(stream).await
         } else {
             self.receive_blocks(stream, next, backoff).await

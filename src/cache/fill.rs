@@ -15,21 +15,22 @@ pub struct Fill {
 }
 
 impl BlockCache {
-    /// Starts bringing these files one after the other and returns at once. A file that is being filled is left to that.
+    /// Starts bringing these files one after the other and returns at once. A file that somebody else fills is waited
+    /// for: what comes after it keeps its turn.
     ///
     /// Blocks are claimed only as turns come free, so a reader never waits behind them. What fails is left for demand.
     pub fn fill(self: &Arc<Self>, identity: &Identity, files: Vec<Fill>) {
         let (cache, identity) = (self.clone(), identity.clone());
         self.tasks.spawn(async move {
             for file in files {
-                if !file.lease.0.begin_filling() {
-                    continue;
-                }
+                let fill = async {
+                    let _turn = file.lease.0.filling.lock().await;
+                    cache.fill_file(&identity, &file).await;
+                };
                 tokio::select! {
-                    () = cache.stopping.cancelled() => {}
-                    () = cache.fill_file(&identity, &file) => {}
+                    () = cache.stopping.cancelled() => return,
+                    () = fill => {}
                 }
-                file.lease.0.filled();
             }
         });
     }

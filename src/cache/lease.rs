@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -43,7 +43,8 @@ pub(super) struct Entry {
     pub(super) flights: Flights,
     checking: [Mutex<()>; 16],
     seal: Mutex<Seal>,
-    filling: AtomicBool,
+    /// Held by the one that fills the blob.
+    pub(super) filling: tokio::sync::Mutex<()>,
     mismatches: AtomicU32,
 }
 
@@ -82,7 +83,7 @@ impl Entry {
             flights: Flights::default(),
             checking: Default::default(),
             seal: Mutex::new(Seal { state, losses: 0 }),
-            filling: AtomicBool::new(false),
+            filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(0),
         })
     }
@@ -190,15 +191,6 @@ impl Entry {
             seal.state = state;
         }
         counts
-    }
-
-    /// Whether the caller is the one to fill the blob; it must end with `filled`.
-    pub(super) fn begin_filling(&self) -> bool {
-        !self.filling.swap(true, Ordering::AcqRel)
-    }
-
-    pub(super) fn filled(&self) {
-        self.filling.store(false, Ordering::Release);
     }
 
     /// The whole content arrived and is not what its name says.

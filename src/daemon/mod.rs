@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -43,6 +44,7 @@ const TASKS: Duration = Duration::from_secs(3);
 pub fn run(config: &Config, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
     // Private models lie in the cache: whatever is made there is the daemon's alone, however open the folder is.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    raise_open_files();
     let directories = Directories::prepare(config)?;
     let Some(lock) = CacheLock::take(&directories.cache)? else {
         return yield_to_holder(&directories, starter);
@@ -131,6 +133,15 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.hangup.recv() => "SIGHUP",
         }
+    }
+}
+
+/// Each blob in use is an open file: the usual soft limit of 1024 is for programs that wait in select(2).
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files stays as it is; models of very many files may not all be readable at once");
     }
 }
 

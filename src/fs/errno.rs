@@ -47,7 +47,8 @@ fn disk(source: &std::io::Error) -> Errno {
 /// An origin that says "no such file" of one that it listed is at fault: that is EIO, not ENOENT.
 fn origin(error: &OriginError) -> Errno {
     match error.kind {
-        OriginErrorKind::Denied => Errno::ACCESS,
+        // A repository that is there no more for this identity once was: that is a refusal.
+        OriginErrorKind::Denied | OriginErrorKind::NoRepo => Errno::ACCESS,
         _ => Errno::IO,
     }
 }
@@ -61,7 +62,7 @@ mod tests {
     #[test]
     fn a_failing_origin_is_never_reported_as_absence() {
         use OriginErrorKind::*;
-        for kind in [NoRepo, NoRevision, NoFile, Offline, Transient, Nonsense, Permanent] {
+        for kind in [NoRevision, NoFile, Offline, Transient, Nonsense, Permanent] {
             let error = OriginError::new(kind, "http://hub/x", "cause");
             assert_eq!(errno(&FsError::Cache(error.clone().into())), EIO, "{kind:?}");
             assert_eq!(errno(&FsError::Tree(error.into())), EIO, "{kind:?}");
@@ -71,7 +72,9 @@ mod tests {
             let error = CacheError::Disk { path: "/cache/blobs/x".into(), source };
             assert_eq!(errno(&FsError::Cache(error)), EIO, "{lost:?}");
         }
-        let denied = OriginError::new(Denied, "http://hub/x", "gated");
-        assert_eq!(errno(&FsError::Tree(denied.into())), Errno::ACCESS.raw_os_error());
+        for kind in [Denied, NoRepo] {
+            let denied = OriginError::new(kind, "http://hub/x", "gated");
+            assert_eq!(errno(&FsError::Tree(denied.into())), Errno::ACCESS.raw_os_error());
+        }
     }
 }
