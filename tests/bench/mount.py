@@ -19,7 +19,10 @@ SETTLE_SECONDS = 30.0
 
 
 class Mount:
-    """A virtual HF_HOME with an empty cache; both are gone when the stack closes. `before` runs in the daemon's process first."""
+    """A virtual HF_HOME with an empty cache; both are gone when the stack closes.
+
+    `before` runs first in the process that becomes the command and the daemon.
+    """
 
     def __init__(self, endpoint: str, stack: ExitStack, before: Callable[[], None] | None = None) -> None:
         self.folder = fresh(WORK / "mount")
@@ -30,7 +33,9 @@ class Mount:
         stack.callback(self.remove)
 
     @classmethod
-    def mounted(cls, origin: Origin, stack: ExitStack, *options: str, before: Callable[[], None] | None = None) -> "Mount":
+    def mounted(
+        cls, origin: Origin, stack: ExitStack, *options: str, before: Callable[[], None] | None = None
+    ) -> "Mount":
         mount = cls(origin.endpoint, stack, before)
         mount.mount(*options)
         return mount

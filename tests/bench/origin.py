@@ -1,7 +1,7 @@
 """Where bytes come from: the Hub stand-in, and one of two CDNs that both sides of a comparison ask.
 
-`unlimited`: nginx on loopback, the fastest server there is. `line`: the stand-in's own CDN, with the latency and the bandwidth
-of a real one. The URLs the Hub signs lead to either; nginx takes no notice of the signature.
+`unlimited`: nginx on loopback, the fastest server there is. `line`: the stand-in's own CDN, with the latency and the
+bandwidth of a real one. The URLs the Hub signs lead to either; nginx takes no notice of the signature.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from programs import Unavailable, serve, wait_until
 LATENCY_MS = 20
 CONNECTION_BYTES_PER_SECOND = 200_000_000
 LINE_BYTES_PER_SECOND = 400_000_000
-"""Of all connections together: what two cores can still serve, receive and hand on, so that the network is the limit."""
+"""Of all together: what two cores can still serve, receive and hand on, so that the network is the limit."""
 
 OUR_AGENT = "weightfs/"
 

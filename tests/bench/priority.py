@@ -1,7 +1,7 @@
 """Keeps other work on the machine out of the figures, as far as it lets us.
 
-The scheduler shares the processor by session first, so that a nice value counts only inside one: without this the figures of
-a busy machine show its other users. Root only; elsewhere the machine has to be quiet.
+The scheduler shares the processor by session first, so that a nice value counts only inside one: without this the
+figures of a busy machine show its other users. Root only; elsewhere the machine has to be quiet.
 """
 
 from contextlib import contextmanager

@@ -78,7 +78,8 @@ def plain(value: float) -> str:
 
 def cpu(measurements: Sequence[Measurement]) -> str:
     """Of the daemon, for each GB that was read."""
-    known = [one.daemon_cpu_seconds / one.bytes * 1e9 for one in measurements if one.daemon_cpu_seconds is not None and one.bytes > 1]
+    counted = [one for one in measurements if one.daemon_cpu_seconds is not None and one.bytes > 1]
+    known = [one.daemon_cpu_seconds / one.bytes * 1e9 for one in counted]
     return f"{statistics.median(known):.2f}" if known else ""
 
 
@@ -88,7 +89,8 @@ def peak(measurements: Sequence[Measurement]) -> str:
 
 
 def machine() -> dict:
-    model = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -31,4 +31,4 @@ def memory(stack: ExitStack) -> list[Case]:
     return [Case("memory", "8 shards at once, 256 MiB / free", bound, free, speed_at_least(0.7))]
 
 
-MEMORY = Suite(("memory",), 3, memory)
+MEMORY = Suite(("memory",), 5, memory)
