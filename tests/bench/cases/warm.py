@@ -102,7 +102,7 @@ def as_it_comes(stack: ExitStack) -> list[Case]:
 
 def without_passthrough(stack: ExitStack) -> list[Case]:
     flag = flag_named("passthrough")
-    warm = Warm("cached", stack, *([f"{flag}=false"] if flag else []))
+    warm = Warm("cached", stack, *([f"{flag}=off"] if flag else []))
     patterns = [warm.passes(pattern, speed_at_least(0.9)) for pattern in COMMANDS]
     return [*patterns, *(warm.cold_page_cache(pattern, speed_at_least(0.3)) for pattern in ("sequential", "mmap"))]
 
