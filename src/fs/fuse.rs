@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 
 use super::attr::{Attr, Kind};
 use super::error::FsError;
-use super::list::Listed;
+use super::list::{FolderMode, Listed};
 use super::lookup::Lookup;
 use super::model_fs::ModelFs;
 use super::passthrough::Passthrough;
@@ -443,23 +443,42 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let (fs, folders) = (self.fs(), self.folders.clone());
-        self.answer(async move { fs.list(node(inode)).await }, move |listed| match listed {
-            Ok(listed) => {
+        let open = async move {
+            let mode = fs.open_folder(node(inode)).await?;
+            // The kernel mostly has the list of one that never changes.
+            let listed = match mode {
+                FolderMode::Immutable => None,
+                FolderMode::Fresh => Some(fs.list(node(inode)).await?),
+            };
+            Ok((mode, listed))
+        };
+        self.answer(open, move |open| match open {
+            Ok((mode, listed)) => {
                 let handle = FileHandle(folders.last.fetch_add(1, Ordering::Relaxed) + 1);
-                folders.open.insert((inode, handle), Arc::new(listed));
-                reply.opened(handle, FopenFlags::empty());
+                if let Some(listed) = listed {
+                    folders.open.insert((inode, handle), Arc::new(listed));
+                }
+                reply.opened(
+                    handle,
+                    match mode {
+                        FolderMode::Immutable => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+                        FolderMode::Fresh => FopenFlags::empty(),
+                    },
+                );
             }
             Err(error) => reply.error(error),
         });
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let (fs, known) = (self.fs(), self.folders.open.get(&(inode, handle)));
+        let (fs, folders) = (self.fs(), self.folders.clone());
         let listing = async move {
-            match known {
-                Some(listed) => Ok(listed),
-                None => fs.list(node(inode)).await.map(Arc::new),
+            if let Some(listed) = folders.open.get(&(inode, handle)) {
+                return Ok(listed);
             }
+            let listed = Arc::new(fs.list(node(inode)).await?);
+            folders.open.insert((inode, handle), listed.clone());
+            Ok(listed)
         };
         self.answer(listing, move |listed| {
             let listed = match listed {
