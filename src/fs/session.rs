@@ -104,7 +104,7 @@ impl Session {
         let trying = fs.clone();
         blocking(move || trying.passthrough.try_out(backings, cache.sample_file())).await;
         Self::raise_read_ahead(directory.clone()).await;
-        tracing::info!(directory = %directory.display(), passthrough = fs.passthrough(), "complete files");
+        tracing::info!(directory = %directory.display(), passthrough = fs.passthrough(), "how complete files are served");
         let names = session.notifier();
         let known = Arc::downgrade(&fs);
         let ended = Self::run(session, directory.clone())?;

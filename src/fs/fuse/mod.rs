@@ -3,63 +3,43 @@
 //! Each request is tried once on the FUSE thread. What must wait moves to the runtime together with its reply, so a
 //! stalled download never holds a FUSE thread.
 
-use std::cell::RefCell;
+mod convert;
+mod folders;
+mod reading;
+
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 use tokio::runtime::Handle;
 
-use super::attr::{Attr, Kind};
+use super::attr::Attr;
 use super::error::FsError;
-use super::list::{FolderMode, Listed};
+use super::list::FolderMode;
 use super::lookup::Lookup;
 use super::model_fs::ModelFs;
 use super::passthrough::Passthrough;
-use super::read::{OpenMode, TryRead};
-use super::scratch::{Change, NewTime, Owner, RenameMode};
-use crate::tree::Node;
+use super::read::OpenMode;
+use super::scratch::{Change, RenameMode};
 use crate::types::ByteRange;
-
-thread_local! {
-    /// Replies leave from memory that has been touched before: see docs/design/0004-mount-and-nodes.md.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+use convert::{errno, file_attr, file_type, new_time, node, owner, text};
+use folders::Folders;
+use reading::{read_from_afar, read_here};
 
 pub(super) struct Adapter {
     fs: Arc<ModelFs>,
     runtime: Handle,
     folders: Arc<Folders>,
-}
-
-/// Listings of open folders, so that a long one is the same from end to end. A lost one is made again: a folder that
-/// is closed by nobody, or left open for long, does not stay in memory.
-struct Folders {
-    last: AtomicU64,
-    /// By node as well: a handle that an earlier daemon gave out must not find the listing of another folder.
-    open: moka::sync::Cache<(INodeNo, FileHandle), Arc<Vec<Listed>>>,
-}
-
-impl Folders {
-    const OPEN: u64 = 1024;
-    const IDLE: Duration = Duration::from_secs(600);
-
-    fn new() -> Self {
-        let open = moka::sync::Cache::builder().max_capacity(Self::OPEN).time_to_idle(Self::IDLE).build();
-        // Another daemon's handles must not be taken for ours: each counts from somewhere else.
-        Self { last: AtomicU64::new(rand::random::<u32>().into()), open }
-    }
 }
 
 impl Adapter {
@@ -110,92 +90,6 @@ impl Adapter {
     }
 }
 
-fn errno(error: FsError) -> Errno {
-    Errno::from_i32(super::errno::errno(&error))
-}
-
-fn node(inode: INodeNo) -> Node {
-    Node(inode.0)
-}
-
-fn text(name: &OsStr) -> Result<String, FsError> {
-    name.to_str().map(str::to_owned).ok_or(FsError::Name)
-}
-
-fn owner(request: &Request) -> Owner {
-    Owner { uid: request.uid(), gid: request.gid() }
-}
-
-fn file_type(kind: Kind) -> FileType {
-    match kind {
-        Kind::File => FileType::RegularFile,
-        Kind::Folder => FileType::Directory,
-        Kind::Link => FileType::Symlink,
-    }
-}
-
-fn file_attr(attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attr.node.0),
-        size: attr.size,
-        // All of it, fetched or not: an archiver would take the rest for holes.
-        blocks: attr.size.div_ceil(512),
-        atime: attr.atime,
-        mtime: attr.mtime,
-        ctime: attr.ctime,
-        crtime: attr.ctime,
-        kind: file_type(attr.kind),
-        perm: attr.mode as u16,
-        nlink: attr.nlink,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: 0,
-        blksize: crate::types::BLOCK_SIZE as u32,
-        flags: 0,
-    }
-}
-
-fn new_time(time: TimeOrNow) -> NewTime {
-    match time {
-        TimeOrNow::SpecificTime(time) => NewTime::At(time),
-        TimeOrNow::Now => NewTime::Now,
-    }
-}
-
-/// Answers a read from what is here, or hands back what is missing.
-fn read_here(fs: &ModelFs, node: Node, range: ByteRange, reply: ReplyData) -> Option<(Missing, ReplyData)> {
-    BUFFER.with_borrow_mut(|buffer| match fs.try_read(node, range, buffer) {
-        Ok(TryRead::Ready(bytes)) => {
-            reply.data(bytes);
-            None
-        }
-        Ok(TryRead::Missing(open, range)) => Some(((open, range), reply)),
-        Err(error) => {
-            reply.error(errno(error));
-            None
-        }
-    })
-}
-
-type Missing = (Arc<super::handles::OpenFile>, ByteRange);
-
-/// Fetches and tries again. A second miss means that what just came is damaged already: the disk is failing.
-async fn read_from_afar(fs: Arc<ModelFs>, node: Node, range: ByteRange, missing: Missing, reply: ReplyData) {
-    const ROUNDS: usize = 3;
-    let (mut missing, mut reply) = (missing, reply);
-    for _ in 0..ROUNDS {
-        if let Err(error) = fs.fetch(&missing.0, missing.1).await {
-            return reply.error(errno(error));
-        }
-        match read_here(&fs, node, range, reply) {
-            None => return,
-            Some(again) => (missing, reply) = again,
-        }
-    }
-    tracing::error!(?node, "blocks that were just written cannot be read back: the cache's disk is failing");
-    reply.error(Errno::EIO);
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // Each of them only makes things faster: a kernel without one is served all the same.
@@ -233,7 +127,7 @@ impl Filesystem for Adapter {
             Ok(Lookup::Found(attr)) => Self::reply_entry(reply, Ok(attr)),
             Ok(Lookup::Absent(lasting)) => {
                 // Node 0 with a lifetime is an absence that the kernel may believe.
-                let absent = file_attr(&super::attr::Attr::absent());
+                let absent = file_attr(&Attr::absent());
                 reply.entry(&lasting.duration(), &absent, Generation(0));
             }
             Err(error) => reply.error(error),
@@ -454,17 +348,15 @@ impl Filesystem for Adapter {
         };
         self.answer(open, move |open| match open {
             Ok((mode, listed)) => {
-                let handle = FileHandle(folders.last.fetch_add(1, Ordering::Relaxed) + 1);
+                let flags = match mode {
+                    FolderMode::Immutable => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+                    FolderMode::Fresh => FopenFlags::empty(),
+                };
+                let handle = folders.new_handle();
                 if let Some(listed) = listed {
-                    folders.open.insert((inode, handle), Arc::new(listed));
+                    folders.keep(inode, handle, listed);
                 }
-                reply.opened(
-                    handle,
-                    match mode {
-                        FolderMode::Immutable => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
-                        FolderMode::Fresh => FopenFlags::empty(),
-                    },
-                );
+                reply.opened(handle, flags);
             }
             Err(error) => reply.error(error),
         });
@@ -473,12 +365,10 @@ impl Filesystem for Adapter {
     fn readdir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let (fs, folders) = (self.fs(), self.folders.clone());
         let listing = async move {
-            if let Some(listed) = folders.open.get(&(inode, handle)) {
-                return Ok(listed);
+            match folders.get(inode, handle) {
+                Some(listed) => Ok(listed),
+                None => Ok(folders.keep(inode, handle, fs.list(node(inode)).await?)),
             }
-            let listed = Arc::new(fs.list(node(inode)).await?);
-            folders.open.insert((inode, handle), listed.clone());
-            Ok(listed)
         };
         self.answer(listing, move |listed| {
             let listed = match listed {
@@ -495,7 +385,7 @@ impl Filesystem for Adapter {
     }
 
     fn releasedir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        self.folders.open.invalidate(&(inode, handle));
+        self.folders.close(inode, handle);
         reply.ok();
     }
 
