@@ -7,7 +7,7 @@ use super::error::FsError;
 use super::lookup::{Found, TOKEN};
 use super::model_fs::ModelFs;
 use crate::tree::Node;
-use crate::tree::layout::{Place, join, split};
+use crate::tree::layout::{Place, blob_path, join, split};
 use crate::types::{Blob, RepoId, SnapshotEntry};
 
 /// An entry of a folder.
@@ -19,13 +19,31 @@ pub struct Listed {
 
 type Names = BTreeMap<String, Kind>;
 
+/// How the kernel is to treat an open folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderMode {
+    /// Its entries never change: the kernel may keep their list.
+    Immutable,
+    /// It is listed anew each time it is opened.
+    Fresh,
+}
+
 impl ModelFs {
+    /// Whether a folder may be listed, and how.
+    pub async fn open_folder(&self, node: Node) -> Result<FolderMode, FsError> {
+        let Place::Snapshot(repo, commit, _) = self.place(node)?.1 else { return Ok(FolderMode::Fresh) };
+        self.tree.snapshot(&self.view.identity, &repo, commit).await?;
+        Ok(FolderMode::Immutable)
+    }
+
     /// Everything in a folder, in the order of names, `.` and `..` first. Every entry has its lasting node.
     pub async fn list(&self, node: Node) -> Result<Vec<Listed>, FsError> {
         let (path, place) = self.place(node)?;
         let names = self.names(&path, &place).await?;
-        let paths = names.keys().map(|name| join(&path, name)).collect();
+        let mut paths: Vec<String> = names.keys().map(|name| join(&path, name)).collect();
+        paths.extend(self.linked_contents(&place).await?);
         let mut nodes = self.nodes.ensure_all(paths).await?;
+        nodes.truncate(names.len());
         if let Place::Blobs(repo) = &place {
             self.contents(repo, &names, &mut nodes)?;
         }
@@ -34,6 +52,18 @@ impl ModelFs {
         let dots = dots.map(|(name, node)| Listed { name: name.to_owned(), kind: Kind::Folder, node });
         let entries = names.into_iter().zip(nodes).map(|((name, kind), node)| Listed { name, kind, node });
         Ok(dots.into_iter().chain(entries).collect())
+    }
+
+    /// Where the links of a snapshot's folder lead. Whoever lists them mostly follows them: their nodes then come in one
+    /// transaction, not in one each.
+    async fn linked_contents(&self, place: &Place) -> Result<Vec<String>, FsError> {
+        let Place::Snapshot(repo, commit, folder) = place else { return Ok(Vec::new()) };
+        let snapshot = self.tree.snapshot(&self.view.identity, repo, *commit).await?;
+        let contents = snapshot.children(folder).filter_map(|(_, entry)| match entry {
+            SnapshotEntry::File(blob) => Some(blob_path(repo, &blob.id)),
+            SnapshotEntry::Folder => None,
+        });
+        Ok(contents.collect())
     }
 
     /// Complete files are listed under the numbers by which they are found.

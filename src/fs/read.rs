@@ -39,7 +39,10 @@ impl ModelFs {
         match place {
             Place::Blob(..) if write => Err(FsError::ReadOnly),
             Place::Blob(..) => {
-                let file = self.remote_file(node)?;
+                let file = match self.handles.file(node) {
+                    Some(open) => open.remote.clone(),
+                    None => self.remote_file(node)?,
+                };
                 self.tree.authorize(&self.view.identity, &file).await?;
                 let open = self.open_file(node)?;
                 self.loads.opened(&open);

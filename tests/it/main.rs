@@ -6,6 +6,7 @@ mod ahead;
 mod failures;
 mod harness;
 mod layout;
+mod metadata;
 mod passthrough;
 mod processes;
 mod reading;

@@ -356,3 +356,44 @@ fn opens_that_race_with_sealing_never_fail() {
     let sealings = fs::metadata(&model.path).unwrap().ino() & 0xffff;
     assert!(sealings > 3 && passed > 3, "the race was run: {sealings} sealings, {passed} opens passed through");
 }
+
+/// Mounts, reads the file twice, tells the status and unmounts, in a user namespace that is none of the kernel's own.
+const UNPRIVILEGED: &str = r#"
+weightfs=$1 directory=$2 file=$3
+"$weightfs" mount "$directory" || exit 1
+cmp "$directory/$file" "$4" && sleep 1 && cmp "$directory/$file" "$4"
+result=$?
+"$weightfs" status --format json
+"$weightfs" umount "$directory"
+exit $result
+"#;
+
+#[test]
+fn without_the_privilege_complete_files_are_served_by_the_daemon() {
+    let hub = Hub::start().unwrap();
+    let bytes = noise(11, 9 * MIB);
+    let commit = hub.commit("acme/big", Files::new().bytes("model.safetensors", bytes.clone())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (directory, expected) = (folder.path().join("hf"), folder.path().join("expected"));
+    fs::create_dir(&directory).unwrap();
+    fs::write(&expected, &bytes).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", UNPRIVILEGED, "sh"]);
+    command.args([env!("CARGO_BIN_EXE_weightfs").as_ref(), directory.as_path()]);
+    command.arg(format!("hub/models--acme--big/snapshots/{commit}/model.safetensors")).arg(expected);
+    command.env("HOME", folder.path()).env("HF_ENDPOINT", hub.endpoint());
+    command.env("WEIGHTFS_CACHE_DIRECTORY", folder.path().join("cache"));
+    command.env("WEIGHTFS_RUNTIME_DIRECTORY", folder.path().join("run"));
+    for name in ["HF_HOME", "HF_TOKEN", "HF_HUB_OFFLINE", "WEIGHTFS_CONFIG"] {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    if said.contains("unshare failed") {
+        eprintln!("skipped: no user namespaces here");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("off: the daemon lacks CAP_SYS_ADMIN"), "{said}");
+    assert!(said.contains(r#""passthrough_opens": 0"#), "{said}");
+}

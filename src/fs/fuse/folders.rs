@@ -26,11 +26,15 @@ impl Folders {
         Self { last: AtomicU64::new(rand::random::<u32>().into()), open }
     }
 
-    /// The handle under which the listing is found again.
-    pub(super) fn open(&self, inode: INodeNo, listed: Vec<Listed>) -> FileHandle {
-        let handle = FileHandle(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        self.open.insert((inode, handle), Arc::new(listed));
-        handle
+    pub(super) fn new_handle(&self) -> FileHandle {
+        FileHandle(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The listing is found again under its handle.
+    pub(super) fn keep(&self, inode: INodeNo, handle: FileHandle, listed: Vec<Listed>) -> Arc<Vec<Listed>> {
+        let listed = Arc::new(listed);
+        self.open.insert((inode, handle), listed.clone());
+        listed
     }
 
     pub(super) fn get(&self, inode: INodeNo, handle: FileHandle) -> Option<Arc<Vec<Listed>>> {

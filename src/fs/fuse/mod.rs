@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 
 use super::attr::Attr;
 use super::error::FsError;
+use super::list::FolderMode;
 use super::lookup::Lookup;
 use super::model_fs::ModelFs;
 use super::passthrough::Passthrough;
@@ -336,21 +337,37 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let (fs, folders) = (self.fs(), self.folders.clone());
-        self.answer(async move { fs.list(node(inode)).await }, move |listed| match listed {
-            Ok(listed) => {
-                let handle = folders.open(inode, listed);
-                reply.opened(handle, FopenFlags::empty());
+        let open = async move {
+            let mode = fs.open_folder(node(inode)).await?;
+            // The kernel mostly has the list of one that never changes.
+            let listed = match mode {
+                FolderMode::Immutable => None,
+                FolderMode::Fresh => Some(fs.list(node(inode)).await?),
+            };
+            Ok((mode, listed))
+        };
+        self.answer(open, move |open| match open {
+            Ok((mode, listed)) => {
+                let flags = match mode {
+                    FolderMode::Immutable => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+                    FolderMode::Fresh => FopenFlags::empty(),
+                };
+                let handle = folders.new_handle();
+                if let Some(listed) = listed {
+                    folders.keep(inode, handle, listed);
+                }
+                reply.opened(handle, flags);
             }
             Err(error) => reply.error(error),
         });
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let (fs, known) = (self.fs(), self.folders.get(inode, handle));
+        let (fs, folders) = (self.fs(), self.folders.clone());
         let listing = async move {
-            match known {
+            match folders.get(inode, handle) {
                 Some(listed) => Ok(listed),
-                None => fs.list(node(inode)).await.map(Arc::new),
+                None => Ok(folders.keep(inode, handle, fs.list(node(inode)).await?)),
             }
         };
         self.answer(listing, move |listed| {
