@@ -63,12 +63,19 @@ pub fn link_target(path: &RepoPath, blob: &BlobId) -> String {
     format!("{}blobs/{}", "../".repeat(path.depth() + 2), blob.etag())
 }
 
+/// The roots of a second tree, for tools that take a path. Nothing of a client's may lie there before it comes.
+fn is_reserved(path: &str) -> bool {
+    let (root, _) = path.split_once('/').unwrap_or((path, ""));
+    matches!(root, "models" | "s3" | "dir")
+}
+
 impl Place {
     pub fn of(path: &str) -> Place {
         let Some(below_hub) = path.strip_prefix("hub/") else {
             return match path {
                 "" => Place::Root,
                 "hub" => Place::Hub,
+                _ if is_reserved(path) => Place::Nothing,
                 _ => Place::Scratch,
             };
         };
@@ -148,6 +155,14 @@ mod tests {
         for rest in ["x", "blobs/abc.incomplete", "snapshots/main", "refs/a b", "refs/../x", "snapshots/XYZ/a"] {
             assert_eq!(Place::of(&format!("hub/models--a--b/{rest}")), Place::Nothing, "{rest}");
         }
+    }
+
+    #[test]
+    fn the_roots_of_the_second_tree_are_kept_free() {
+        for path in ["models", "models/acme/tiny", "s3", "dir/x"] {
+            assert_eq!(Place::of(path), Place::Nothing, "{path}");
+        }
+        assert_eq!(Place::of("models.txt"), Place::Scratch);
     }
 
     #[test]

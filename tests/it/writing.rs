@@ -63,6 +63,7 @@ fn the_virtual_part_refuses_changes_with_eacces_and_never_erofs() {
     assert_eq!(errno(fs::create_dir(repo.join("snapshots").join(&commit).join("np"))), EACCES);
     assert_eq!(errno(fs::remove_dir_all(&repo)), EACCES);
     assert_eq!(errno(fs::create_dir(world.repo("acme/absent"))), EACCES);
+    assert_eq!(errno(fs::create_dir(world.mount_point().join("models"))), EACCES);
     assert_eq!(errno(fs::rename(&file, world.mount_point().join("x"))), EACCES);
     assert_eq!(fs::read(&file).unwrap(), b"{}");
 }
