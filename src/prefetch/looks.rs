@@ -24,8 +24,8 @@ pub(super) struct Looks {
     seen: Option<ByteRange>,
 }
 
-/// Half a window of 1 MiB around a page fault.
-const BEFORE: u64 = BLOCK_SIZE / 2;
+/// Half a window of 1 MiB around a page fault, counted from the start of the faulting page: tensors start within pages.
+const BEFORE: u64 = BLOCK_SIZE / 2 + 4096;
 
 /// What the kernel may read beyond `len` bytes that were read in a row: its windows grow with that to 1 MiB, and it
 /// asks for the next one when the reader enters one.
@@ -56,7 +56,8 @@ mod tests {
 
     const MIB: u64 = BLOCK_SIZE;
     const KIB: u64 = 1 << 10;
-    const HEADER: u64 = 100 * KIB;
+    /// Tensors begin where the header ends, which is at no page's start.
+    const HEADER: u64 = 100 * KIB + 2928;
 
     /// A file of layers as they are: a matrix of 32 MiB between two norms of 4 KiB.
     fn layers(count: usize) -> (Layout, Vec<ByteRange>) {
@@ -75,7 +76,7 @@ mod tests {
 
     /// What the kernel reads for a page fault.
     fn fault(at: u64) -> ByteRange {
-        ByteRange::at(at.saturating_sub(BEFORE) & !0xfff, MIB)
+        ByteRange::at((at & !0xfff).saturating_sub(MIB / 2), MIB)
     }
 
     /// A program reads `range` in a row; the kernel's windows run ahead of it.
