@@ -3,7 +3,7 @@
 //! A file has a cold node, whose content the daemon serves, and one hot node for each sealing, whose opens the kernel
 //! passes through to the file in the cache. The kernel refuses (EIO) to mix the two on one node, so which of them an open is
 //! follows from the node's number alone. A name leads to the hot node while the content is sealed and nobody has the
-//! cold one open. docs/design/0008-passthrough.md has the whole of it.
+//! cold one open. docs/design/0009-passthrough.md has the whole of it.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -22,6 +22,15 @@ struct Model {
 }
 
 impl Model {
+    /// Waits until the content is on record as complete and proved: from then on only an open handle keeps it cold.
+    fn until_sealed(&self) {
+        let path = self.world.cache_directory().join("models.db");
+        let db = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let sealed = "SELECT count(*) FROM blobs WHERE sealed_at IS NOT NULL AND size = ?1";
+        let size = self.bytes.len() as i64;
+        eventually("the content is sealed", || db.query_row(sealed, [size], |row| row.get::<_, i64>(0)).unwrap() == 1);
+    }
+
     fn new(len: usize) -> Self {
         Self::with(len, NodeOptions::default())
     }
@@ -141,8 +150,7 @@ fn a_name_moves_only_after_the_cold_handle_is_closed() {
     let copying = File::open(&model.path).unwrap();
     let before = copying.metadata().unwrap().ino();
     model.read_all();
-    // Long enough for it to be proved, recorded and announced.
-    thread::sleep(Duration::from_secs(1));
+    model.until_sealed();
     assert_eq!(fs::metadata(&model.path).unwrap().ino(), before);
     assert_eq!(copying.metadata().unwrap().ino(), before);
     drop(copying);
@@ -157,7 +165,7 @@ fn a_cold_handle_and_its_mapping_go_on_when_the_name_has_moved() {
     model.read_all();
     assert!(map.bytes()[..MIB] == model.bytes[..MIB]);
     drop(cold);
-    thread::sleep(Duration::from_secs(1));
+    model.until_sealed();
     assert!(!model.is_hot(), "a mapping is a handle too");
     rustix::fs::fadvise(File::open(&model.path).unwrap(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
     assert!(map.bytes() == model.bytes);
@@ -222,7 +230,7 @@ fn the_setting_keeps_every_file_with_the_daemon() {
     let model = Model::with(9 * MIB, NodeOptions { passthrough: false, ..NodeOptions::default() });
     assert_eq!(model.world.node().passthrough(), "off: turned off by mount.passthrough");
     model.read_all();
-    thread::sleep(Duration::from_secs(1));
+    model.until_sealed();
     assert!(!model.is_hot());
     model.read_all();
 }
