@@ -42,5 +42,6 @@ metrics! {
     catalog_requests: "requests", "Requests for names sent to an origin: revisions, listings, redirects.";
     catalog_failures: "requests", "Requests for names that failed.";
     damaged_blocks: "blocks", "Blocks whose bytes on disk no longer matched their checksum; they were fetched again.";
+    database_damages: "errors", "Times that the database was found damaged.";
     mismatched_blobs: "blobs", "Contents that did not match the hash their origin states; they were dropped.";
 }

@@ -13,8 +13,17 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql"), include
 /// What the stored bytes depend on: a database made for other values is refused.
 const FORMAT: [(&str, &str, &str); 1] = [("block_checksum", "block checksum", "xxh3-128")];
 
-/// Brings the schema up to date and answers the database's UUID.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<String, DbError> {
+/// In `meta` while some process has the database in use.
+const IN_USE: &str = "in_use";
+
+pub(super) struct Migrated {
+    pub(super) uuid: String,
+    /// There was nothing before.
+    pub(super) is_new: bool,
+}
+
+/// Brings the schema up to date. From now on the database is in use.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrated, DbError> {
     let known = MIGRATIONS.len() as u32;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -30,8 +39,23 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<String
     }
     check_format(&transaction, path, "block_size", "block size", &BLOCK_SIZE.to_string())?;
     let uuid = stored_or(&transaction, "uuid", &random_uuid())?;
+    transaction.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, '1')", [IN_USE])?;
     transaction.commit()?;
-    Ok(uuid)
+    Ok(Migrated { uuid, is_new: found == 0 })
+}
+
+/// Whether whoever had it last did not come to [`set_unused`].
+pub(super) fn was_in_use(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        return Ok(false);
+    }
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE key = ?1)", [IN_USE], |row| row.get(0))
+}
+
+pub(super) fn set_unused(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [IN_USE])?;
+    Ok(())
 }
 
 fn check_format(
