@@ -111,15 +111,17 @@ impl Tree {
             return Ok(snapshot);
         }
         let key = (identity.digest(), repo.clone(), commit);
-        let listing = async {
-            let snapshot = Arc::new(self.catalog.snapshot(identity, repo, commit).await?);
-            let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
-            // Without the record no file below could be given a lasting meaning.
-            recorded.map_err(|error| {
-                OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
-            })?;
-            Ok(snapshot)
-        };
+        let listing = async { self.listed(identity, self.catalog.snapshot(identity, repo, commit).await?).await };
         self.listings.get_with(key, listing).await
+    }
+
+    /// Records a list. Without the record no file below could be given a lasting meaning.
+    pub(super) async fn listed(&self, identity: &Identity, snapshot: Snapshot) -> Result<Arc<Snapshot>, OriginError> {
+        let snapshot = Arc::new(snapshot);
+        let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
+        recorded.map_err(|error| {
+            OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
+        })?;
+        Ok(snapshot)
     }
 }
