@@ -84,8 +84,13 @@ impl Tree {
 
     /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.
     pub async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), TreeError> {
+        let reader = (identity.digest(), file.repo.clone());
+        if self.readers.contains_key(&reader) {
+            return Ok(());
+        }
         let access = self.db.access(&identity.endpoint, identity.digest(), &file.repo)?;
         if access.is_some_and(|access| access.shows_contents()) {
+            self.readers.insert(reader, ());
             return Ok(());
         }
         match self.catalog.authorize(identity, file).await {
