@@ -35,7 +35,7 @@ impl Lease {
 
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
-        self.0.was_wrong.load(Ordering::Acquire)
+        self.0.was_wrong()
     }
 }
 
@@ -67,6 +67,8 @@ pub(super) enum Settled {
 /// How far a blob has come to being proved.
 struct Sealing {
     state: SealState,
+    /// What is here is what it is called, whether or not that could be recorded.
+    proved: bool,
     /// Counts what was lost: a proof of what was there before proves nothing.
     losses: u64,
 }
@@ -80,7 +82,7 @@ enum SealState {
 
 impl Sealing {
     fn lost(&mut self) {
-        *self = Self { state: SealState::Open, losses: self.losses + 1 };
+        *self = Self { state: SealState::Open, proved: false, losses: self.losses + 1 };
     }
 }
 
@@ -103,7 +105,7 @@ impl Entry {
             file: store.file(&blob)?,
             flights: Flights::default(),
             checking: Default::default(),
-            sealing: Mutex::new(Sealing { state, losses: 0 }),
+            sealing: Mutex::new(Sealing { state, proved: seal.is_some(), losses: 0 }),
             filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(row.map_or(0, |row| row.mismatches)),
             was_wrong: AtomicBool::new(false),
@@ -125,6 +127,35 @@ impl Entry {
             Ok(bytes) => Ok(Some(bytes)),
             Err(_) => Err(self.lost(blocks)),
         }
+    }
+
+    /// As [`Entry::read`], and proves each block by the very bytes that are answered.
+    pub(super) fn read_checked<'b>(
+        &self,
+        range: ByteRange,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, BlockRange> {
+        let blocks = range.blocks();
+        if !self.map.has_all(blocks) {
+            return Ok(None);
+        }
+        let whole = blocks.bytes(self.blob.size);
+        if self.fill(whole, buffer).is_err() {
+            return Err(self.lost(blocks));
+        }
+        for block in blocks.iter() {
+            let at = |offset| (offset - whole.start) as usize;
+            let place = block.bytes(self.blob.size);
+            if xxh3_128(&buffer[at(place.start)..at(place.end)]) == self.map.sum(block) {
+                self.map.set_checked(block);
+                continue;
+            }
+            // Another reader may have found the damage, and what came anew since then is good.
+            let again = self.check_again(block, &mut Vec::new());
+            return again.map(|_| None);
+        }
+        let from = (range.start - whole.start) as usize;
+        Ok(Some(&buffer[from..from + range.len() as usize]))
     }
 
     /// The first read of a block since this process started proves it. Answers whether the block is here.
@@ -186,6 +217,7 @@ impl Entry {
         let mut sealing = self.sealing.lock();
         let sealed = matches!(sealing.state, SealState::Sealed(_));
         self.map.distrust(self.map.all());
+        sealing.proved = false;
         if sealed {
             sealing.lost();
         }
@@ -251,6 +283,16 @@ impl Entry {
         SealingTurn(self.sealing.lock().losses)
     }
 
+    /// All of it hashed to its name. Holds until something of it is lost.
+    pub(super) fn proved(&self, turn: SealingTurn) {
+        let mut sealing = self.sealing.lock();
+        sealing.proved |= sealing.losses == turn.0;
+    }
+
+    pub(super) fn is_proved(&self) -> bool {
+        self.sealing.lock().proved
+    }
+
     /// Whether what was proved is still there.
     pub(super) fn is_unchanged(&self, turn: SealingTurn) -> bool {
         self.sealing.lock().losses == turn.0
@@ -283,6 +325,10 @@ impl Entry {
     pub(super) fn mismatched(&self) {
         self.was_wrong.store(true, Ordering::Release);
         self.mismatches.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn was_wrong(&self) -> bool {
+        self.was_wrong.load(Ordering::Acquire)
     }
 
     /// What was found wrong is not held against it any more. Answers whether anything was.

@@ -15,6 +15,7 @@ mod files;
 mod fill;
 mod flights;
 mod lease;
+mod proved;
 mod recorder;
 mod seal;
 mod slots;
@@ -56,6 +57,8 @@ pub enum CacheError {
         "{0} does not match its hash, however often it is fetched: the origin or a proxy before it serves wrong bytes"
     )]
     Quarantined(BlobId),
+    #[error("{0} was fetched and could not be proved; the daemon's log says why")]
+    Unproved(BlobId),
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -72,6 +75,18 @@ pub struct CacheSettings {
     pub give_up: Duration,
     /// Bytes that all fetches together may hold between socket and disk.
     pub memory: u64,
+    pub integrity: IntegritySettings,
+}
+
+/// How much is proved when.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IntegritySettings {
+    /// No byte of a large content is served before the whole is proved.
+    pub proved_before_read: bool,
+    /// Every read proves its blocks, not only the first one of each.
+    pub check_every_read: bool,
+    /// How long after its last check a blob is read again in the background; `None` is never.
+    pub scrub_interval: Option<Duration>,
 }
 
 /// The contents on this node, shared by every mount.
@@ -157,7 +172,14 @@ impl BlockCache {
         range: ByteRange,
         buffer: &'b mut Vec<u8>,
     ) -> Option<&'b [u8]> {
-        match lease.0.read(range, buffer) {
+        if !self.may_serve(&lease.0) {
+            return None;
+        }
+        let read = match self.settings.integrity.check_every_read {
+            true => lease.0.read_checked(range, buffer),
+            false => lease.0.read(range, buffer),
+        };
+        match read {
             Ok(Some(bytes)) => Some(bytes),
             Ok(None) => None,
             Err(damage) => {
@@ -175,9 +197,22 @@ impl BlockCache {
         lease: &Lease,
         range: ByteRange,
     ) -> Result<(), CacheError> {
+        if self.must_be_whole(&lease.0.blob) {
+            return self.fetch_proved(identity, file, &lease.0).await;
+        }
+        self.fetch_blocks(identity, file, &lease.0, range.blocks()).await
+    }
+
+    async fn fetch_blocks(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        entry: &Arc<Entry>,
+        blocks: BlockRange,
+    ) -> Result<(), CacheError> {
         let mut outcome = Ok(());
         for _ in 0..Self::ROUNDS {
-            let waits = self.claim(identity, file, &lease.0, range.blocks(), Priority::Demand)?;
+            let waits = self.claim(identity, file, entry, blocks, Priority::Demand)?;
             if waits.is_empty() {
                 return Ok(());
             }

@@ -141,6 +141,7 @@ impl BlockCache {
         sha256: [u8; 32],
         stamp: FileStamp,
     ) -> Result<(), CacheError> {
+        entry.proved(turn);
         // The seal says that every block is recorded: it must not overtake the last of them.
         self.recorder.flush().await;
         let seal = self.db.seal(entry.blob, sha256, stamp).await?;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Fill, Lease, files};
+use super::{BlockCache, CacheError, CacheSettings, Fill, IntegritySettings, Lease, files};
 use crate::db::{Database, Seal};
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
@@ -32,6 +32,7 @@ struct Scripted {
 }
 
 enum Trouble {
+    None,
     Panic,
     Refuse(OriginErrorKind),
     BreakAfter(usize),
@@ -95,7 +96,7 @@ impl Origin for Scripted {
                 broken = Some(Self::error(OriginErrorKind::Transient));
             }
             Some(Trouble::FlipAt(at)) => bytes[at] ^= 1,
-            None => {}
+            Some(Trouble::None) | None => {}
         }
         let pieces: Vec<_> = bytes.chunks(PIECE).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let gate = self.gate.clone();
@@ -126,9 +127,13 @@ impl Bench {
     }
 
     fn over(folder: tempfile::TempDir, origin: Arc<Scripted>) -> Self {
+        Self::with(folder, origin, IntegritySettings::default())
+    }
+
+    fn with(folder: tempfile::TempDir, origin: Arc<Scripted>, integrity: IntegritySettings) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20 };
+        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, integrity };
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -408,7 +413,8 @@ async fn the_smallest_budget_still_reads() {
     let origin = Arc::new(Scripted::new(LARGE));
     let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
     let metrics = Arc::new(Metrics::default());
-    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0 };
+    let settings =
+        CacheSettings { give_up: Duration::from_secs(60), memory: 0, integrity: IntegritySettings::default() };
     let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
     let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
     let whole = ByteRange::new(0, LARGE as u64);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheSettings};
+use weightfs::cache::{BlockCache, CacheSettings, IntegritySettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session};
@@ -33,11 +33,17 @@ pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
     pub passthrough: bool,
+    pub integrity: IntegritySettings,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(3600), give_up: Duration::from_secs(10), passthrough: true }
+        Self {
+            refresh: Duration::from_secs(3600),
+            give_up: Duration::from_secs(10),
+            passthrough: true,
+            integrity: IntegritySettings::default(),
+        }
     }
 }
 
@@ -49,7 +55,7 @@ impl Node {
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
-        let settings = CacheSettings { give_up: options.give_up, memory: 128 << 20 };
+        let settings = CacheSettings { give_up: options.give_up, memory: 128 << 20, integrity: options.integrity };
         let opened = {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
@@ -165,8 +171,12 @@ impl World {
     }
 
     pub fn restart_as(&mut self, token: Option<&str>, offline: bool) {
+        self.restart_with(NodeOptions::default(), token, offline);
+    }
+
+    pub fn restart_with(&mut self, options: NodeOptions, token: Option<&str>, offline: bool) {
         self.node.take().unwrap().stop();
-        self.start(NodeOptions::default(), token, offline);
+        self.start(options, token, offline);
     }
 
     pub fn node(&self) -> &Node {

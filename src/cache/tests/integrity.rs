@@ -105,3 +105,78 @@ async fn one_wrong_content_is_forgiven_when_the_right_one_is_proved() {
     bench.sealed().await;
     assert_eq!(bench.cache.db.blob(&bench.file.blob).unwrap().unwrap().mismatches, 0);
 }
+
+fn with(origin: Scripted, integrity: IntegritySettings) -> Bench {
+    Bench::with(tempfile::tempdir().unwrap(), Arc::new(origin), integrity)
+}
+
+const PROVED_FIRST: IntegritySettings =
+    IntegritySettings { proved_before_read: true, check_every_read: false, scrub_interval: None };
+
+#[tokio::test]
+async fn with_proof_before_read_wrong_bytes_of_a_large_file_are_never_served() {
+    let origin = Scripted::new(LARGE);
+    // The block that is read is right; one far from it is wrong.
+    origin.troubles.lock().extend([Trouble::None, Trouble::FlipAt(5)]);
+    let bench = with(origin, PROVED_FIRST);
+    assert!(bench.read(blocks(0, 1)).await.unwrap() == bench.content(blocks(0, 1)));
+    assert_eq!(bench.metrics.mismatched_blobs.get(), 1);
+    assert!(bench.lease().0.is_proved());
+    assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
+}
+
+#[tokio::test]
+async fn with_proof_before_read_a_partial_file_serves_nothing() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(blocks(0, 6)).await.unwrap();
+    bench.cache.stop().await;
+    let Bench { folder, origin, cache, .. } = bench;
+    drop(cache);
+    origin.asked.lock().clear();
+    let bench = Bench::with(folder, origin, PROVED_FIRST);
+    assert!(bench.cache.try_read(&bench.lease(), blocks(0, 1), &mut Vec::new()).is_none());
+    assert!(bench.read(blocks(0, 1)).await.unwrap() == bench.content(blocks(0, 1)));
+    assert_eq!(bench.origin.asked_bytes(), 6 * BLOCK_SIZE, "what was here is not fetched again");
+}
+
+#[tokio::test]
+async fn with_proof_before_read_an_origin_that_stays_wrong_gives_an_error() {
+    let origin = Scripted::new(LARGE);
+    origin.troubles.lock().extend((0..10).map(|_| Trouble::FlipAt(5)));
+    let bench = with(origin, PROVED_FIRST);
+    let read = bench.read(blocks(3, 4)).await;
+    assert!(matches!(read, Err(CacheError::Quarantined(_))), "{:?}", read.err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_proof_before_read_a_slow_origin_is_waited_for_as_long_as_it_delivers() {
+    let mut origin = Scripted::new(LARGE);
+    let gate = Arc::new(Semaphore::new(0));
+    origin.gate = Some(gate.clone());
+    let bench = with(origin, PROVED_FIRST);
+    let trickle = async {
+        for _ in 0..LARGE / PIECE {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            gate.add_permits(1);
+        }
+    };
+    let (read, ()) = tokio::join!(bench.read(blocks(0, 1)), trickle);
+    assert!(read.unwrap() == bench.content(blocks(0, 1)), "it took longer than a read without progress may");
+}
+
+#[tokio::test]
+async fn with_every_read_checked_damage_after_the_first_read_is_found_too() {
+    let every = IntegritySettings { check_every_read: true, ..IntegritySettings::default() };
+    let bench = with(Scripted::new(LARGE + 99), every);
+    let whole = ByteRange::new(0, bench.file.blob.size);
+    bench.read(whole).await.unwrap();
+    for (at, range) in
+        [(3, ByteRange::at(3 * BLOCK_SIZE + 500, 1000)), (12, ByteRange::new(LARGE as u64 - 10, whole.end))]
+    {
+        bench.damage(at * BLOCK_SIZE + 7);
+        assert!(bench.cache.try_read(&bench.lease(), range, &mut Vec::new()).is_none());
+        assert!(bench.read(range).await.unwrap() == bench.content(range));
+    }
+    assert_eq!(bench.metrics.damaged_blocks.get(), 2);
+    assert!(bench.cache.checks_every_read());
+}
