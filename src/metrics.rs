@@ -42,6 +42,9 @@ metrics! {
     catalog_requests: "requests", "Requests for names sent to an origin: revisions, listings, redirects.";
     catalog_failures: "requests", "Requests for names that failed.";
     damaged_blocks: "blocks", "Blocks whose bytes on disk no longer matched their checksum; they were fetched again.";
+    recovered_blobs: "blobs", "Whole files that were not on record and proved to be what they are called.";
+    swept_files: "files", "Files in the cache that nothing spoke for; they were deleted.";
+    scrubbed_blobs: "blobs", "Contents that were read again and checked in the background.";
     database_damages: "errors", "Times that the database was found damaged.";
     mismatched_blobs: "blobs", "Contents that did not match the hash their origin states; they were dropped.";
 }

@@ -53,6 +53,11 @@ impl Landing {
     pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
         Self { entry, flight, outcome: Err(CacheError::Stopping) }
     }
+
+    /// Ends the flight. What it has not brought by now is missing still.
+    pub(super) fn end(mut self, outcome: Result<(), CacheError>) {
+        self.outcome = outcome;
+    }
 }
 
 impl Drop for Landing {
@@ -81,8 +86,7 @@ impl Leader {
         if let Err(error) = &outcome {
             self.report(error);
         }
-        self.landing.outcome = outcome;
-        drop(self.landing);
+        self.landing.end(outcome);
         self.cache.seal_if_complete(&self.entry);
     }
 

@@ -17,12 +17,14 @@ mod flights;
 mod lease;
 mod proved;
 mod recorder;
+mod recovery;
+mod scrub;
 mod seal;
 mod slots;
 mod uncached;
 mod verify;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -101,6 +103,8 @@ pub struct BlockCache {
     /// Keeps entries alive a while after their last reader, with their open file and checked blocks.
     recent: moka::sync::Cache<Blob, Arc<Entry>>,
     recorder: recorder::Recorder,
+    /// Whole files that are not on record, until somebody wants them or their turn comes.
+    found: Mutex<HashSet<Blob>>,
     watchers: Mutex<Vec<Weak<SealChanges>>>,
     slots: slots::Slots,
     tasks: TaskTracker,
@@ -126,7 +130,7 @@ impl BlockCache {
         settings: CacheSettings,
     ) -> Result<Arc<Self>, CacheError> {
         let tasks = TaskTracker::new();
-        Ok(Arc::new(Self {
+        let cache = Arc::new(Self {
             store: files::BlobStore::open(directory)?,
             recorder: recorder::Recorder::start(db.clone(), tasks.clone()),
             db,
@@ -135,11 +139,15 @@ impl BlockCache {
             settings,
             entries: Mutex::default(),
             recent: moka::sync::Cache::new(Self::RECENT),
+            found: Mutex::default(),
             watchers: Mutex::default(),
             slots: slots::Slots::new(settings.memory),
             tasks,
             stopping: CancellationToken::new(),
-        }))
+        });
+        cache.start_recovery();
+        cache.start_scrubbing();
+        Ok(cache)
     }
 
     /// Takes hold of a blob. While the lease lives the blob is not evicted.
@@ -154,6 +162,9 @@ impl BlockCache {
                 let entry = Arc::new(Entry::load(blob, &self.store, &self.db)?);
                 entries.retain(|_, entry| entry.strong_count() > 0);
                 entries.insert(blob, Arc::downgrade(&entry));
+                if self.found.lock().remove(&blob) {
+                    self.prove_found(&entry);
+                }
                 self.seal_if_complete(&entry);
                 entry
             }

@@ -25,7 +25,7 @@ pub struct Verified {
 }
 
 /// How far a look has come.
-struct Look {
+pub(super) struct Look {
     file: UncachedFile,
     /// Of the whole, as long as nothing of it was missing.
     proof: Option<Proof>,
@@ -35,7 +35,7 @@ struct Look {
 
 impl Look {
     /// Blocks between two pauses.
-    const STEP: u32 = 8;
+    pub(super) const STEP: u32 = 8;
 
     /// Reads on. Answers the blocks that were found damaged; they are dropped.
     fn step(&mut self, entry: &Entry) -> Vec<BlockRange> {
@@ -105,7 +105,7 @@ impl BlockCache {
             self.unseal(entry, "it is looked through and was written to");
         }
         let turn = entry.begin_proof();
-        let file = UncachedFile::open(entry.file.path()).map_err(|source| entry.file.error(source))?;
+        let file = UncachedFile::of(&entry.file).map_err(|source| entry.file.error(source))?;
         let found = Verified { complete: true, ..Verified::default() };
         let mut look = Look { file, proof: Some(Proof::new(blob)), next: BlockIndex(0), found };
         while look.next < entry.map.all().end {

@@ -1,6 +1,6 @@
 //! Coverage: which blocks of which blobs are on this disk, and what they hash to.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{CHUNK_BLOCKS, Database, DbError, now};
 use crate::types::{Blob, BlockIndex, BlockRange};
@@ -200,6 +200,30 @@ impl Database {
         .await
     }
 
+    /// Every content of which some block is on record.
+    pub fn recorded(&self) -> Result<Vec<Blob>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name, size FROM blobs WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0)",
+            )?;
+            let rows = query.query_map([], stored_blob)?;
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The content on this disk that was not checked for longest, and when it was.
+    pub fn next_to_check(&self) -> Result<Option<(Blob, u64)>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name, size, coalesce(checked_at, 0) AS at FROM blobs
+                 WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0) ORDER BY at LIMIT 1",
+            )?;
+            let row = |row: &Row| Ok(stored_blob(row)?.map(|blob| (blob, row.get(2))));
+            let Some((blob, at)) = query.query_row([], row).optional()?.flatten() else { return Ok(None) };
+            Ok(Some((blob, at.map(|at: i64| at as u64)?)))
+        })
+    }
+
     /// Bytes of contents on this disk, by the record.
     pub fn cached_bytes(&self) -> Result<u64, DbError> {
         self.read(|db| {
@@ -209,11 +233,17 @@ impl Database {
     }
 }
 
-fn seal(row: &rusqlite::Row) -> Result<Option<Seal>, rusqlite::Error> {
+fn seal(row: &Row) -> Result<Option<Seal>, rusqlite::Error> {
     let (sealed_at, size, ctime_ns): (Option<i64>, Option<i64>, Option<i64>) = (row.get(0)?, row.get(2)?, row.get(3)?);
     let (Some(_), Some(size), Some(ctime_ns)) = (sealed_at, size, ctime_ns) else { return Ok(None) };
     let file = FileStamp { size: size as u64, ctime_ns };
     Ok(Some(Seal { epoch: row.get::<_, i64>(1)? as u64, file }))
+}
+
+/// A stored name that does not parse names nothing.
+fn stored_blob(row: &Row) -> Result<Option<Blob>, rusqlite::Error> {
+    let (name, size): (String, i64) = (row.get(0)?, row.get(1)?);
+    Ok(name.parse().ok().map(|id| Blob { id, size: size as u64 }))
 }
 
 fn key(blob: &Blob) -> (String, i64) {

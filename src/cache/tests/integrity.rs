@@ -180,3 +180,165 @@ async fn with_every_read_checked_damage_after_the_first_read_is_found_too() {
     assert_eq!(bench.metrics.damaged_blocks.get(), 2);
     assert!(bench.cache.checks_every_read());
 }
+
+impl Bench {
+    fn stored(&self) -> std::path::PathBuf {
+        self.lease().0.file.path().to_owned()
+    }
+
+    /// Ends, has `change` done to the cache's folder, and starts again.
+    async fn restart_after(self, change: impl FnOnce(&std::path::Path)) -> Self {
+        self.restart_with(IntegritySettings::default(), change).await
+    }
+
+    async fn restart_with(self, integrity: IntegritySettings, change: impl FnOnce(&std::path::Path)) -> Self {
+        self.cache.stop().await;
+        let Self { folder, origin, cache, .. } = self;
+        drop(cache);
+        change(folder.path());
+        origin.asked.lock().clear();
+        Self::with(folder, origin, integrity)
+    }
+}
+
+fn lose_database(folder: &std::path::Path) {
+    std::fs::remove_file(folder.join("models.db")).unwrap();
+    for companion in ["models.db-wal", "models.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(companion));
+    }
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waited = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited).await.unwrap_or_else(|_| panic!("still not: {what}"));
+}
+
+#[tokio::test]
+async fn without_a_database_whole_files_are_proved_by_their_names_and_not_fetched_again() {
+    let bench = Bench::new(Scripted::new(LARGE + 5));
+    let whole = ByteRange::new(0, bench.file.blob.size);
+    bench.read(whole).await.unwrap();
+    bench.sealed().await;
+    let bench = bench.restart_after(lose_database).await;
+    assert!(bench.read(whole).await.unwrap() == bench.content(whole));
+    bench.sealed().await;
+    assert_eq!((bench.metrics.recovered_blobs.get(), bench.origin.asked_bytes()), (1, 0));
+    let bench = bench.restart().await;
+    assert!(bench.read(whole).await.unwrap() == bench.content(whole));
+    assert_eq!(bench.origin.asked_bytes(), 0, "and now it is on record");
+}
+
+#[tokio::test]
+async fn a_database_that_is_lost_is_made_up_for_though_nobody_reads() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(WHOLE).await.unwrap();
+    bench.sealed().await;
+    let bench = bench.restart_after(lose_database).await;
+    until("it is on record again", || {
+        bench.cache.db.blob(&bench.file.blob).unwrap().is_some_and(|row| row.seal.is_some())
+    })
+    .await;
+    assert_eq!(bench.metrics.recovered_blobs.get(), 1);
+}
+
+#[tokio::test]
+async fn without_a_database_what_cannot_be_proved_is_dropped_and_fetched() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(WHOLE).await.unwrap();
+    let path = bench.stored();
+    bench.damage(7 * BLOCK_SIZE);
+    let bench = bench.restart_after(lose_database).await;
+    assert!(bench.read(blocks(0, 2)).await.unwrap() == bench.content(blocks(0, 2)), "who waited for it leads anew");
+    assert_eq!(bench.metrics.recovered_blobs.get(), 0);
+    let bench = bench.restart_after(lose_database).await;
+    until("the partial file is gone", || !path.exists()).await;
+    assert_eq!(bench.metrics.swept_files.get(), 1);
+    assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
+}
+
+#[tokio::test]
+async fn what_does_not_belong_to_the_cache_is_swept_and_nothing_beyond_it() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    bench.read(WHOLE).await.unwrap();
+    bench.sealed().await;
+    let path = bench.stored();
+    let outside = tempfile::tempdir().unwrap();
+    let precious = outside.path().join("precious");
+    std::fs::write(&precious, "mine").unwrap();
+    let etag = "ab".repeat(32);
+    let plant = |folder: &std::path::Path| {
+        let blobs = folder.join("blobs");
+        std::fs::write(blobs.join("sample"), "").unwrap();
+        std::fs::write(blobs.join("evicted-17-3"), "x").unwrap();
+        std::fs::write(blobs.join("notes.txt"), "the user's").unwrap();
+        std::fs::create_dir_all(blobs.join("sha256/ab/folder")).unwrap();
+        std::fs::write(blobs.join("sha256/ab/folder/file"), "x").unwrap();
+        std::fs::write(blobs.join("sha256/ab/what-is-this"), "x").unwrap();
+        std::fs::write(blobs.join(format!("sha256/ab/{etag}-100")), "short").unwrap();
+        std::fs::write(blobs.join(format!("sha256/ab/{etag}-4")), "lies").unwrap();
+        std::os::unix::fs::symlink(&precious, blobs.join("sha256/ab/link")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), blobs.join("git-sha1")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), blobs.join("sha256/cd")).unwrap();
+    };
+    let bench = bench.restart_after(plant).await;
+    let left = |name: &str| bench.folder.path().join("blobs").join(name).symlink_metadata().is_ok();
+    until("all is swept", || bench.metrics.swept_files.get() == 4).await;
+    for gone in ["sample", "evicted-17-3", "sha256/ab/what-is-this", "sha256/ab/link"] {
+        assert!(!left(gone), "{gone}");
+    }
+    assert!(!left(&format!("sha256/ab/{etag}-100")) && !left(&format!("sha256/ab/{etag}-4")));
+    for kept in ["notes.txt", "sha256/ab/folder/file", "git-sha1", "sha256/cd"] {
+        assert!(left(kept), "{kept}");
+    }
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
+    assert!(path.exists(), "what is on record stays");
+    assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
+    assert_eq!(bench.origin.asked_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_record_whose_file_is_gone_or_short_is_struck_off() {
+    for cut in [false, true] {
+        let bench = Bench::new(Scripted::new(LARGE));
+        bench.read(WHOLE).await.unwrap();
+        bench.sealed().await;
+        let path = bench.stored();
+        let take_away = |_: &std::path::Path| match cut {
+            true => std::fs::File::options().write(true).open(&path).unwrap().set_len(5 * BLOCK_SIZE).unwrap(),
+            false => std::fs::remove_file(&path).unwrap(),
+        };
+        let bench = bench.restart_after(take_away).await;
+        until("nothing is on record", || bench.cache.db.recorded().unwrap().is_empty()).await;
+        assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
+    }
+}
+
+#[tokio::test]
+async fn scrubbing_finds_damage_that_nobody_has_read() {
+    let scrubbed = IntegritySettings { scrub_interval: Some(Duration::from_secs(1)), ..IntegritySettings::default() };
+    let bench = with(Scripted::new(LARGE), scrubbed);
+    bench.read(WHOLE).await.unwrap();
+    bench.sealed().await;
+    bench.damage(9 * BLOCK_SIZE + 3);
+    until("it is found", || bench.metrics.damaged_blocks.get() == 1).await;
+    assert!(bench.lease().0.seal().is_none());
+    bench.origin.asked.lock().clear();
+    assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
+    assert_eq!(bench.origin.asked_bytes(), BLOCK_SIZE);
+    bench.cache.stop().await;
+}
+
+#[tokio::test]
+async fn scrubbing_leaves_alone_what_was_checked_lately() {
+    let rarely = IntegritySettings { scrub_interval: Some(Duration::from_secs(3600)), ..IntegritySettings::default() };
+    let bench = with(Scripted::new(LARGE), rarely);
+    bench.read(blocks(0, 4)).await.unwrap();
+    bench.cache.flush().await;
+    let (blob, checked_at) = bench.cache.db.next_to_check().unwrap().unwrap();
+    assert_eq!(blob, bench.file.blob);
+    assert!(checked_at > 0, "what is recorded now is known to be sound now");
+}
