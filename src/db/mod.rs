@@ -8,6 +8,7 @@ mod keeps;
 mod nodes;
 mod repos;
 mod schema;
+mod uses;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
 pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
+pub use uses::{HeldBlob, ModelId};
 
 /// Blocks to a row of the `blocks` table.
 pub const CHUNK_BLOCKS: u32 = 64;
