@@ -1,5 +1,7 @@
 //! The cache against an origin that does as it is told.
 
+mod space;
+
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
