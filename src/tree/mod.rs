@@ -51,6 +51,8 @@ pub struct Tree {
     listings: moka::future::Cache<(IdentityDigest, RepoId, Commit), Result<Arc<Snapshot>, OriginError>>,
     snapshots: moka::sync::Cache<(Arc<str>, RepoId, Commit), Arc<Snapshot>>,
     refreshing: moka::sync::Cache<(IdentityDigest, RepoId, Revision), ()>,
+    /// Who was just found to may read which contents, so that opening a file again does not ask the database again.
+    readers: moka::sync::Cache<(IdentityDigest, RepoId), ()>,
 }
 
 impl Tree {
@@ -66,6 +68,8 @@ impl Tree {
     const FAILURE: Duration = Duration::from_secs(3);
     /// After a refresh was started, how long before the next one of the same branch.
     const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+    /// How long the answer that somebody may read a repository is kept in memory; a refusal ends it at once.
+    const READER: Duration = Duration::from_secs(5);
 
     pub fn new(db: Arc<Database>, catalog: Arc<dyn Catalog>, settings: TreeSettings) -> Arc<Self> {
         let refresh_pause = Self::REFRESH_PAUSE.min(settings.refresh);
@@ -80,6 +84,7 @@ impl Tree {
                 .weigher(|_, snapshot: &Arc<Snapshot>| Self::LIST_COST + snapshot.len() as u32)
                 .build(),
             refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
+            readers: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(Self::READER).build(),
         })
     }
 
@@ -109,6 +114,7 @@ impl Tree {
                 if let Err(error) = self.db.revoke(&identity.endpoint, identity.digest(), repo).await {
                     tracing::error!(%error, %repo, "an ended grant is still on record");
                 }
+                self.readers.invalidate(&(identity.digest(), repo.clone()));
                 if error.kind == NoRepo { TreeError::Absent } else { error.into() }
             }
             // Offline, what this node knows is all there is.

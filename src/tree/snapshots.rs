@@ -84,8 +84,13 @@ impl Tree {
 
     /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.
     pub async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), TreeError> {
+        let reader = (identity.digest(), file.repo.clone());
+        if self.readers.contains_key(&reader) {
+            return Ok(());
+        }
         let access = self.db.access(&identity.endpoint, identity.digest(), &file.repo)?;
         if access.is_some_and(|access| access.shows_contents()) {
+            self.readers.insert(reader, ());
             return Ok(());
         }
         match self.catalog.authorize(identity, file).await {
@@ -111,15 +116,17 @@ impl Tree {
             return Ok(snapshot);
         }
         let key = (identity.digest(), repo.clone(), commit);
-        let listing = async {
-            let snapshot = Arc::new(self.catalog.snapshot(identity, repo, commit).await?);
-            let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
-            // Without the record no file below could be given a lasting meaning.
-            recorded.map_err(|error| {
-                OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
-            })?;
-            Ok(snapshot)
-        };
+        let listing = async { self.listed(identity, self.catalog.snapshot(identity, repo, commit).await?).await };
         self.listings.get_with(key, listing).await
+    }
+
+    /// Records a list. Without the record no file below could be given a lasting meaning.
+    pub(super) async fn listed(&self, identity: &Identity, snapshot: Snapshot) -> Result<Arc<Snapshot>, OriginError> {
+        let snapshot = Arc::new(snapshot);
+        let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
+        recorded.map_err(|error| {
+            OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
+        })?;
+        Ok(snapshot)
     }
 }
