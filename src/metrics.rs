@@ -46,5 +46,9 @@ metrics! {
     swept_files: "files", "Files in the cache that nothing spoke for; they were deleted.";
     scrubbed_blobs: "blobs", "Contents that were read again and checked in the background.";
     database_damages: "errors", "Times that the database was found damaged.";
+    evicted_blobs: "blobs", "Contents that were deleted from the cache, by its limits or on request.";
+    evicted_bytes: "bytes", "What evicted contents took on the disk.";
+    unkept_blocks: "blocks", "Blocks that were served without being kept, because the cache or its disk is full.";
+    unrecorded_blocks: "blocks", "Blocks that the database could not record, each time it was tried.";
     mismatched_blobs: "blobs", "Contents that did not match the hash their origin states; they were dropped.";
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{OFlags, SeekFrom};
 
@@ -14,6 +15,8 @@ use crate::types::{Blob, BlobId};
 
 pub(super) struct BlobStore {
     root: PathBuf,
+    /// Names for files on their way out.
+    doomed: AtomicU64,
 }
 
 /// A file in a folder of blobs.
@@ -34,7 +37,7 @@ impl BlobStore {
     pub(super) fn open(cache_directory: &Path) -> Result<Self, CacheError> {
         let root = cache_directory.join("blobs");
         std::fs::create_dir_all(&root).map_err(|source| disk_error(&root, source))?;
-        let store = Self { root };
+        let store = Self { root, doomed: AtomicU64::new(0) };
         store.remove_temporary().map_err(|source| disk_error(&store.root, source))?;
         Ok(store)
     }
@@ -134,10 +137,31 @@ impl BlobStore {
             Ok(file)
         };
         match open() {
-            Ok(file) => Ok(BlobFile { file, path }),
+            Ok(file) => Ok(BlobFile { file, path, nowhere: false }),
+            // What is read of it will not be kept; that is not the reader's trouble.
+            Err(source) if is_full(&source) => match File::open("/dev/null") {
+                Ok(file) => Ok(BlobFile { file, path, nowhere: true }),
+                Err(_) => Err(disk_error(&path, source)),
+            },
             Err(source) => Err(disk_error(&path, source)),
         }
     }
+
+    /// Takes the blob's file away from its name at once, and answers where it may be deleted from in peace.
+    ///
+    /// A crash in between leaves a file whose name says nothing.
+    pub(super) fn doom(&self, blob: &Blob) -> io::Result<PathBuf> {
+        let number = self.doomed.fetch_add(1, Ordering::Relaxed);
+        let doomed = self.root.join(format!("evicted-{}-{number}", std::process::id()));
+        std::fs::rename(self.path(blob), &doomed)?;
+        Ok(doomed)
+    }
+}
+
+/// Whether it is room that the disk lacks.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
 /// The blob that a file's name claims to be: `ETAG-SIZE`, exactly as it is written.
@@ -161,11 +185,17 @@ pub(super) fn stamp(file: &File) -> io::Result<FileStamp> {
 pub(super) struct BlobFile {
     pub(super) file: File,
     path: PathBuf,
+    nowhere: bool,
 }
 
 impl BlobFile {
     pub(super) fn error(&self, source: io::Error) -> CacheError {
         disk_error(&self.path, source)
+    }
+
+    /// Whether the disk had no room for even an empty file: nothing can be written.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.nowhere
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::lease::Entry;
-use super::{BlockCache, CacheError, fetch};
+use super::lease::{Entry, Lease};
+use super::{BlockCache, CacheError, Fetched, fetch};
 use crate::types::{Blob, BlockIndex, BlockRange, Identity, RemoteFile};
 
 impl BlockCache {
@@ -32,19 +33,20 @@ impl BlockCache {
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,
-        entry: &Arc<Entry>,
-    ) -> Result<(), CacheError> {
+        lease: &Lease,
+    ) -> Result<Fetched, CacheError> {
+        let entry = &lease.0;
         for _ in 0..Self::ROUNDS {
             if entry.is_proved() {
-                return Ok(());
+                return Ok(Fetched::default());
             }
             let all = entry.map.all();
             let runs = (all.first.0..all.end.0).step_by(Self::PREFETCH_RUN).map(|first| {
                 let end = all.end.0.min(first.saturating_add(Self::PREFETCH_RUN as u32));
                 BlockRange { first: BlockIndex(first), end: BlockIndex(end) }
             });
-            let runs = runs.map(|run| self.fetch_blocks(identity, file, entry, run));
-            stream::iter(runs).buffer_unordered(Self::RUNS).try_collect::<()>().await?;
+            let runs = runs.map(|run| self.fetch_range(identity, file, lease, run.bytes(entry.blob.size)));
+            stream::iter(runs).buffer_unordered(Self::RUNS).try_for_each(|_| ready(Ok(()))).await?;
             self.seal_if_complete(entry);
             tokio::select! {
                 () = self.stopping.cancelled() => return Err(CacheError::Stopping),
@@ -52,6 +54,6 @@ impl BlockCache {
             }
         }
         entry.refuse_quarantined()?;
-        if entry.is_proved() { Ok(()) } else { Err(CacheError::Unproved(entry.blob.id)) }
+        if entry.is_proved() { Ok(Fetched::default()) } else { Err(CacheError::Unproved(entry.blob.id)) }
     }
 }

@@ -12,11 +12,11 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::fetch::Landing;
 use super::files::Found;
 use super::flights::{Claim, Priority};
-use super::lease::Entry;
+use super::lease::{Entry, Lease};
 use super::seal::Proof;
 use super::uncached::UncachedFile;
 use super::{BlockCache, CacheError};
-use crate::db::LandedBlock;
+use crate::db::{HeldBlob, LandedBlock, now};
 use crate::types::{Blob, BlockRange, Identity};
 
 /// What a file's own name proved.
@@ -94,8 +94,7 @@ impl BlockCache {
             }
             if !lease.is_complete() {
                 drop(lease);
-                self.recent.invalidate(&blob);
-                self.recent.run_pending_tasks();
+                self.recent.remove(&blob);
                 self.metrics.swept_files.add(u64::from(self.remove_unused(&blob)?));
             }
         }
@@ -153,13 +152,16 @@ impl BlockCache {
     }
 
     /// Proves a file that was found, as the one who brings all of its blocks: who wants one of them waits for that.
-    pub(super) fn prove_found(self: &Arc<Self>, entry: &Arc<Entry>) {
+    pub(super) fn prove_found(self: &Arc<Self>, lease: &Lease) {
+        let entry = &lease.0;
         let nobody = Identity::new("", None, true).digest();
-        let claim = entry.flights.claim_whole(&entry.map, nobody, Priority::Prefetch);
+        let is_here = |block| entry.is_here(block);
+        let claim = entry.flights.claim_whole(entry.map.all(), is_here, nobody, Priority::Prefetch);
         let Some(Claim::Lead(flight)) = claim else { return };
         let landing = Landing::new(entry.clone(), flight);
-        let (cache, entry) = (self.clone(), entry.clone());
+        let (cache, lease) = (self.clone(), lease.clone());
         self.tasks.spawn(async move {
+            let entry = &lease.0;
             let proving = (cache.clone(), entry.clone());
             let proof = tokio::task::spawn_blocking(move || proving.0.prove_by_name(&proving.1)).await;
             let Ok(Some(recovered)) = proof else {
@@ -169,11 +171,13 @@ impl BlockCache {
             };
             for landed in recovered.blocks {
                 entry.map.land(landed.block, landed.sum);
-                cache.recorder.landed(&entry, landed).await;
+                cache.recorder.landed(entry, landed).await;
             }
+            let bytes = entry.blob.size;
+            cache.space.ledger().enter([HeldBlob { blob: entry.blob, bytes, used_at: now() }]);
             landing.end(Ok(()));
             cache.metrics.recovered_blobs.add(1);
-            cache.seal_proved(&entry, recovered.sha256);
+            cache.seal_proved(entry, recovered.sha256);
         });
     }
 

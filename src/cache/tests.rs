@@ -1,5 +1,7 @@
 //! The cache against an origin that does as it is told.
 
+mod space;
+
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +14,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Fill, IntegritySettings, Lease, files};
+use super::{BlockCache, CacheError, CacheSettings, Fill, IntegritySettings, Lease, SpaceSettings, files};
 use crate::db::{Database, Seal};
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
@@ -133,7 +135,8 @@ impl Bench {
     fn with(folder: tempfile::TempDir, origin: Arc<Scripted>, integrity: IntegritySettings) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, integrity };
+        let space = SpaceSettings::default();
+        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space, integrity };
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -151,7 +154,7 @@ impl Bench {
         let (lease, mut buffer) = (self.lease(), Vec::new());
         // As `fs` does: what turns out to be damaged when it is read is fetched again.
         for _ in 0..4 {
-            self.cache.fetch(identity, &self.file, &lease, range).await?;
+            let _fetched = self.cache.fetch(identity, &self.file, &lease, range).await?;
             if let Some(bytes) = self.cache.try_read(&lease, range, &mut buffer) {
                 return Ok(bytes.to_vec());
             }
@@ -413,8 +416,8 @@ async fn the_smallest_budget_still_reads() {
     let origin = Arc::new(Scripted::new(LARGE));
     let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
     let metrics = Arc::new(Metrics::default());
-    let settings =
-        CacheSettings { give_up: Duration::from_secs(60), memory: 0, integrity: IntegritySettings::default() };
+    let (space, integrity) = (SpaceSettings::default(), IntegritySettings::default());
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0, space, integrity };
     let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
     let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
     let whole = ByteRange::new(0, LARGE as u64);

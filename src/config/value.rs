@@ -137,7 +137,7 @@ impl<const MIN: u64, const MAX: u64> Count<MIN, MAX> {
 }
 
 impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
-    const HINT: &'static str = "NUMBER";
+    const HINT: &'static str = "N";
 
     fn expected() -> String {
         format!("a whole number from {MIN} to {MAX}")

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api::{self, socket};
-use crate::cache::{BlockCache, CacheSettings, IntegritySettings};
+use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use crate::config::{CheckedReads, Config, ProofTime, Settings};
 use crate::control::{MountOrder, Node, Parts};
 use crate::db::{Database, DatabaseSettings};
@@ -148,7 +148,7 @@ fn raise_open_files() {
     }
 }
 
-fn database(settings: &Settings) -> DatabaseSettings {
+fn database_settings(settings: &Settings) -> DatabaseSettings {
     DatabaseSettings {
         wal: settings.database_wal_mode,
         readers: settings.database_pool_size.get() as usize,
@@ -157,12 +157,23 @@ fn database(settings: &Settings) -> DatabaseSettings {
     }
 }
 
-fn integrity(settings: &Settings) -> IntegritySettings {
+fn integrity_settings(settings: &Settings) -> IntegritySettings {
     let scrub_interval = settings.cache_scrub_interval_seconds.map(|interval| interval.duration());
     IntegritySettings {
         proved_before_read: settings.cache_verify == ProofTime::BeforeRead,
         check_every_read: settings.cache_check_reads == CheckedReads::Every,
         scrub_interval: scrub_interval.filter(|interval| !interval.is_zero()),
+    }
+}
+
+fn space_settings(settings: &Settings) -> SpaceSettings {
+    SpaceSettings {
+        max_size: settings.cache_max_size_bytes.map(|bytes| bytes.get()),
+        evict: settings.cache_eviction_enabled,
+        check_interval: settings.cache_eviction_check_interval_seconds.duration(),
+        unused_threshold: settings.cache_eviction_policy_unused_threshold_seconds.duration(),
+        max_models: settings.cache_eviction_policy_max_models.map(|models| models.get()),
+        min_free: settings.cache_eviction_policy_min_free_space_bytes.map(|bytes| bytes.get()),
     }
 }
 
@@ -181,15 +192,16 @@ impl Running {
     fn start(config: &Config, directories: &Directories, lock: &CacheLock) -> anyhow::Result<Self> {
         let settings = &config.settings;
         let metrics = Arc::new(Metrics::default());
-        let db = Arc::new(Database::open_with(&directories.database, &database(settings), metrics.clone())?);
+        let db = Arc::new(Database::open_with(&directories.database, &database_settings(settings), metrics.clone())?);
         let give_up = settings.origin_give_up_seconds.duration();
         let hub_settings = HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(hub_settings, metrics.clone()));
         if !settings.hub_offline {
             hub.prepare();
         }
-        let cache_settings =
-            CacheSettings { give_up, memory: settings.cache_memory_bytes.get(), integrity: integrity(settings) };
+        let memory = settings.cache_memory_bytes.get();
+        let (space, integrity) = (space_settings(settings), integrity_settings(settings));
+        let cache_settings = CacheSettings { give_up, memory, space, integrity };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });

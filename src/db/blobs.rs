@@ -127,6 +127,8 @@ impl Database {
                 };
                 chunks[index].mark(landed);
             }
+            db.prepare_cached("UPDATE blobs SET used_at = ?2 WHERE id = ?1 AND used_at IS NULL")?
+                .execute(params![row, now() as i64])?;
             chunks.iter().try_for_each(|chunk| store_chunk(db, row, blob.size, chunk))
         })
         .await
@@ -241,12 +243,12 @@ fn seal(row: &Row) -> Result<Option<Seal>, rusqlite::Error> {
 }
 
 /// A stored name that does not parse names nothing.
-fn stored_blob(row: &Row) -> Result<Option<Blob>, rusqlite::Error> {
+pub(super) fn stored_blob(row: &Row) -> Result<Option<Blob>, rusqlite::Error> {
     let (name, size): (String, i64) = (row.get(0)?, row.get(1)?);
     Ok(name.parse().ok().map(|id| Blob { id, size: size as u64 }))
 }
 
-fn key(blob: &Blob) -> (String, i64) {
+pub(super) fn key(blob: &Blob) -> (String, i64) {
     (blob.id.to_string(), blob.size as i64)
 }
 

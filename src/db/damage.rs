@@ -12,6 +12,7 @@ use rusqlite::ErrorCode;
 
 use super::{DbError, now};
 use crate::metrics::Metrics;
+use crate::types::{Commit, RepoId};
 
 /// What lies beside a database and belongs to it.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -21,14 +22,20 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Whether an error says that the file does not hold what was written to it.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    is_strange_value(error) || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Whether a value is of no kind that is ever written there.
+pub(super) fn is_strange_value(error: &rusqlite::Error) -> bool {
     use rusqlite::Error;
-    match error {
+    matches!(
+        error,
         Error::InvalidColumnType(..)
-        | Error::FromSqlConversionFailure(..)
-        | Error::IntegralValueOutOfRange(..)
-        | Error::Utf8Error(..) => true,
-        _ => matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)),
-    }
+            | Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+    )
 }
 
 /// Whether a file is, or was, a database: others are not ours to move.
@@ -57,6 +64,12 @@ impl Watch {
 
     pub(super) fn is_sound(&self) -> bool {
         !self.seen.load(Ordering::Acquire)
+    }
+
+    /// A file list is not what was recorded. It is asked for again, and nothing else is in doubt.
+    pub(super) fn damaged_list(&self, repo: &RepoId, commit: Commit) {
+        self.metrics.database_damages.add(1);
+        tracing::warn!(%repo, %commit, "the recorded file list is damaged; the Hub is asked for it again");
     }
 
     /// The first damage is said aloud, and the next start is told of it.

@@ -5,10 +5,12 @@
 
 mod blobs;
 mod damage;
+mod keeps;
 mod nodes;
 mod opening;
 mod repos;
 mod schema;
+mod uses;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -20,9 +22,11 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 
 pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
+pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use opening::DatabaseSettings;
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
+pub use uses::{HeldBlob, ModelId};
 
 use crate::metrics::Metrics;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheSettings, IntegritySettings};
+use weightfs::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session};
@@ -33,6 +33,8 @@ pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
     pub passthrough: bool,
+    pub memory: u64,
+    pub space: SpaceSettings,
     pub integrity: IntegritySettings,
 }
 
@@ -42,6 +44,8 @@ impl Default for NodeOptions {
             refresh: Duration::from_secs(3600),
             give_up: Duration::from_secs(10),
             passthrough: true,
+            memory: 128 << 20,
+            space: SpaceSettings::default(),
             integrity: IntegritySettings::default(),
         }
     }
@@ -55,7 +59,8 @@ impl Node {
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
-        let settings = CacheSettings { give_up: options.give_up, memory: 128 << 20, integrity: options.integrity };
+        let NodeOptions { give_up, memory, space, integrity, .. } = options;
+        let settings = CacheSettings { give_up, memory, space, integrity };
         let opened = {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)

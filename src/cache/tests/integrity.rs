@@ -80,7 +80,7 @@ async fn readers_see_right_bytes_while_their_blob_is_verified() {
     assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_content_that_was_given_up_stays_so_after_a_restart_until_it_is_verified() {
     let origin = Scripted::new(3 << 20);
     origin.troubles.lock().extend((0..2).map(|_| Trouble::FlipAt(5)));
