@@ -15,8 +15,8 @@ use crate::types::{Blob, BlobId};
 
 pub(super) struct BlobStore {
     root: PathBuf,
-    /// Names for files on their way out.
-    doomed: AtomicU64,
+    /// For names that last a moment.
+    numbers: AtomicU64,
 }
 
 /// A file in a folder of blobs.
@@ -37,7 +37,7 @@ impl BlobStore {
     pub(super) fn open(cache_directory: &Path) -> Result<Self, CacheError> {
         let root = cache_directory.join("blobs");
         std::fs::create_dir_all(&root).map_err(|source| disk_error(&root, source))?;
-        let store = Self { root, doomed: AtomicU64::new(0) };
+        let store = Self { root, numbers: AtomicU64::new(0) };
         store.remove_temporary().map_err(|source| disk_error(&store.root, source))?;
         Ok(store)
     }
@@ -87,6 +87,14 @@ impl BlobStore {
             Some(blob) if entry.file_type()?.is_file() => Ok(Found::Blob { blob, len: entry.metadata()?.len() }),
             _ => Ok(Found::Unknown(path)),
         }
+    }
+
+    /// Puts a second name of the file at `from` in the place of the file at `to`, in one step.
+    pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let link = self.root.join(format!("link-{}-{number}", std::process::id()));
+        std::fs::hard_link(from, &link)?;
+        std::fs::rename(&link, to).inspect_err(|_| drop(std::fs::remove_file(&link)))
     }
 
     /// Whether the file has all of the blob's bytes, right or wrong.
@@ -151,7 +159,7 @@ impl BlobStore {
     ///
     /// A crash in between leaves a file whose name says nothing.
     pub(super) fn doom(&self, blob: &Blob) -> io::Result<PathBuf> {
-        let number = self.doomed.fetch_add(1, Ordering::Relaxed);
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let doomed = self.root.join(format!("evicted-{}-{number}", std::process::id()));
         std::fs::rename(self.path(blob), &doomed)?;
         Ok(doomed)

@@ -14,11 +14,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::CacheError;
 use super::block_map::BlockMap;
 use super::evict::Doomed;
-use super::files::{BlobFile, BlobStore};
+use super::files::{self, BlobFile, BlobStore};
 use super::flights::Flights;
 use super::uncached::UncachedFile;
 use super::unkept::UnkeptRuns;
-use crate::db::{Database, Seal};
+use crate::db::{Database, FileStamp, Seal};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// A hold on a blob: while it lives the blob's file stays open and is not evicted.
@@ -124,6 +124,25 @@ impl Sealing {
 /// The right, and the duty, to seal a blob or to give that up.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct SealingTurn(u64);
+
+/// The sole right to say how the file of a sealed blob looks.
+pub(super) struct SealedTurn<'e>(MutexGuard<'e, Sealing>);
+
+impl SealedTurn<'_> {
+    /// `None` if it is not sealed.
+    pub(super) fn stamp(&self) -> Option<FileStamp> {
+        match self.0.state {
+            SealState::Sealed(seal) => Some(seal.file),
+            SealState::Open | SealState::Proving => None,
+        }
+    }
+
+    pub(super) fn restamp(&mut self, stamp: FileStamp) {
+        if let SealState::Sealed(seal) = &mut self.0.state {
+            seal.file = stamp;
+        }
+    }
+}
 
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
@@ -355,6 +374,21 @@ impl Entry {
             SealState::Sealed(seal) => Some(seal),
             SealState::Open | SealState::Proving => None,
         }
+    }
+
+    /// The seal and what the file looks like, at one moment.
+    pub(super) fn seal_and_stamp(&self) -> (Option<Seal>, io::Result<FileStamp>) {
+        let sealing = self.sealing.lock();
+        let seal = match sealing.state {
+            SealState::Sealed(seal) => Some(seal),
+            SealState::Open | SealState::Proving => None,
+        };
+        (seal, files::stamp(&self.file.file))
+    }
+
+    /// Keeps the seal as it is while the file is given another look.
+    pub(super) fn sealed_turn(&self) -> SealedTurn<'_> {
+        SealedTurn(self.sealing.lock())
     }
 
     /// Waits for the end of a proof that is under way.

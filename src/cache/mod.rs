@@ -24,6 +24,7 @@ mod recorder;
 mod recovery;
 mod scrub;
 mod seal;
+mod share;
 mod slots;
 mod space;
 mod uncached;
@@ -135,6 +136,8 @@ pub struct BlockCache {
     recorder: recorder::Recorder,
     /// Whole files that are not on record, until somebody wants them or their turn comes.
     found: Mutex<HashSet<Blob>>,
+    /// Who makes two files one does it alone.
+    sharing: Mutex<()>,
     watchers: Mutex<Vec<Weak<SealChanges>>>,
     slots: slots::Slots,
     space: Arc<space::Space>,
@@ -180,6 +183,7 @@ impl BlockCache {
             entries: Mutex::default(),
             recent: recent::Recent::new(Self::RECENT),
             found: Mutex::default(),
+            sharing: Mutex::default(),
             watchers: Mutex::default(),
             slots: slots::Slots::new(settings.memory - for_unkept),
             space: space::Space::new(&directory.join("blobs"), settings.space, held),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::lease::{Entry, SealingTurn, Settled};
 use super::seal::Proof;
 use super::uncached::UncachedFile;
-use super::{BlockCache, CacheError, files};
+use super::{BlockCache, CacheError};
 use crate::db::FileStamp;
 use crate::types::{Blob, BlockIndex, BlockRange};
 
@@ -100,8 +100,9 @@ impl BlockCache {
         }
         // Who took hold of it may prove it already; one at a time is enough.
         entry.settled().await;
-        let stamp = files::stamp(&entry.file.file).map_err(|source| entry.file.error(source))?;
-        if entry.seal().is_some_and(|seal| seal.file != stamp) {
+        let (seal, stamp) = entry.seal_and_stamp();
+        let stamp = stamp.map_err(|source| entry.file.error(source))?;
+        if seal.is_some_and(|seal| seal.file != stamp) {
             self.unseal(entry, "it is looked through and was written to");
         }
         let turn = entry.begin_proof();

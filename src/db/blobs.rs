@@ -202,6 +202,33 @@ impl Database {
         .await
     }
 
+    /// Another sealed content of the same bytes.
+    pub fn equal(&self, blob: &Blob) -> Result<Option<Blob>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT other.name, other.size FROM blobs JOIN blobs AS other
+                     ON other.sha256 = blobs.sha256 AND other.size = blobs.size AND other.id != blobs.id
+                 WHERE blobs.name = ?1 AND blobs.size = ?2
+                   AND blobs.sealed_at IS NOT NULL AND other.sealed_at IS NOT NULL LIMIT 1",
+            )?;
+            Ok(query.query_row(key(blob), stored_blob).optional()?.flatten())
+        })
+    }
+
+    /// The file of a sealed blob looks different now, and is still what was proved.
+    pub async fn restamp(&self, blob: Blob, epoch: u64, file: FileStamp) -> Result<(), DbError> {
+        self.write(move |db| {
+            let (name, size) = key(&blob);
+            db.execute(
+                "UPDATE blobs SET file_size = ?4, file_ctime_ns = ?5
+                 WHERE name = ?1 AND size = ?2 AND epoch = ?3 AND sealed_at IS NOT NULL",
+                params![name, size, epoch as i64, file.size as i64, file.ctime_ns],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Every content of which some block is on record.
     pub fn recorded(&self) -> Result<Vec<Blob>, DbError> {
         self.read(|db| {

@@ -342,3 +342,60 @@ async fn scrubbing_leaves_alone_what_was_checked_lately() {
     assert_eq!(blob, bench.file.blob);
     assert!(checked_at > 0, "what is recorded now is known to be sound now");
 }
+
+/// The same bytes as a file in git.
+fn in_git(origin: &Scripted) -> RemoteFile {
+    use sha1::Sha1;
+    let header = format!("blob {}\0", origin.content.len());
+    let id = BlobId::GitSha1(Sha1::new().chain_update(header).chain_update(&origin.content).finalize().into());
+    let file = origin.file();
+    RemoteFile { blob: Blob { id, ..file.blob }, ..file }
+}
+
+fn inode(path: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).unwrap().ino()
+}
+
+#[tokio::test]
+async fn equal_contents_of_two_names_become_one_file_and_stay_sealed() {
+    let mut bench = Bench::new(Scripted::new(3 << 20));
+    let range = ByteRange::new(0, 3 << 20);
+    let (lfs, git) = (bench.file.clone(), in_git(&bench.origin));
+    let mut leases = Vec::new();
+    for file in [&lfs, &git] {
+        bench.file = file.clone();
+        bench.read(range).await.unwrap();
+        bench.sealed().await;
+        leases.push(bench.lease());
+    }
+    let paths: Vec<_> = leases.iter().map(|lease| lease.0.file.path().to_owned()).collect();
+    until("they are one file", || inode(&paths[0]) == inode(&paths[1])).await;
+    let stamped = |bench: &Bench| {
+        let stamp = files::stamp(&std::fs::File::open(&paths[0]).unwrap()).unwrap();
+        [&lfs, &git].iter().all(|file| bench.cache.db.blob(&file.blob).unwrap().unwrap().seal.unwrap().file == stamp)
+    };
+    until("both are recorded as they look now", || stamped(&bench)).await;
+    assert_eq!(bench.metrics.shared_blobs.get(), 1);
+    for lease in &leases {
+        let epoch = lease.0.seal().unwrap().epoch;
+        assert!(bench.cache.sealed_file(lease, epoch).is_some(), "both may still be read past this process");
+    }
+    drop(leases);
+    let mut bench = bench.restart().await;
+    for file in [&lfs, &git] {
+        bench.file = file.clone();
+        let lease = bench.lease();
+        let epoch = lease.0.seal().unwrap().epoch;
+        assert!(bench.cache.sealed_file(&lease, epoch).is_some());
+        assert!(bench.read(range).await.unwrap() == bench.content(range));
+    }
+    assert_eq!(bench.origin.asked_bytes(), 0);
+    // One of them goes; the other stays what it is.
+    bench.file = lfs;
+    bench.cache.evict(git.blob).await.unwrap();
+    assert!(!paths[1].exists());
+    let bench = bench.restart().await;
+    assert!(bench.read(range).await.unwrap() == bench.content(range));
+    assert_eq!(bench.origin.asked_bytes(), 0);
+}
