@@ -65,12 +65,22 @@ pub enum DbError {
     Newer { path: PathBuf, found: u32, known: u32 },
     #[error("{path}: it was made for {what} {found}, this program uses {expected}: use another cache directory")]
     Foreign { path: PathBuf, what: &'static str, found: String, expected: String },
+    #[error(
+        "the database is damaged: {0}; unmount and mount again: it is then made anew from the contents in the cache"
+    )]
+    FoundDamaged(rusqlite::Error),
     #[error("database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     #[error("the database could not write: {0}")]
     NotWritten(String),
     #[error("the database takes no more writes; the daemon's log says why")]
     Closed,
+}
+
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        if damage::is_damage(&error) { DbError::FoundDamaged(error) } else { DbError::Sqlite(error) }
+    }
 }
 
 /// A handle that every part shares.

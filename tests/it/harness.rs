@@ -9,7 +9,7 @@ use test_hub::Hub;
 use weightfs::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
-use weightfs::fs::session::{MountPlan, Session};
+use weightfs::fs::session::{MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
 use weightfs::origin::hub::{HubOrigin, HubSettings};
 use weightfs::tree::{Tree, TreeSettings};
@@ -82,6 +82,10 @@ impl Node {
     }
 
     pub fn mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) {
+        self.try_mount_for(at, identity, allow_other).unwrap();
+    }
+
+    pub fn try_mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) -> Result<(), SessionError> {
         std::fs::create_dir_all(at).unwrap();
         let plan = MountPlan {
             directory: at.to_owned(),
@@ -91,8 +95,8 @@ impl Node {
             cache_directory: self.directory.clone(),
         };
         let start = Session::start(plan, self.tree.clone(), self.cache.clone(), self.metrics.clone());
-        let session = self.runtime.block_on(start).unwrap();
-        self.sessions.push(session);
+        self.sessions.push(self.runtime.block_on(start)?);
+        Ok(())
     }
 
     /// Whether the first mount passes complete files through, and why not.
@@ -182,6 +186,21 @@ impl World {
     pub fn restart_with(&mut self, options: NodeOptions, token: Option<&str>, offline: bool) {
         self.node.take().unwrap().stop();
         self.start(options, token, offline);
+    }
+
+    /// The daemon ends, `change` is done to its cache directory, and a new one starts.
+    pub fn restart_after(&mut self, options: NodeOptions, change: impl FnOnce(&Path)) {
+        self.try_restart_after(options, change).unwrap();
+    }
+
+    /// As [`World::restart_after`], where the new one may refuse to mount.
+    pub fn try_restart_after(&mut self, options: NodeOptions, change: impl FnOnce(&Path)) -> Result<(), SessionError> {
+        self.node.take().unwrap().stop();
+        change(&self.cache_directory());
+        let mut node = Node::start(&self.cache_directory(), options);
+        let mounted = node.try_mount_for(&self.mount_point(), Identity::new(self.hub.endpoint(), None, false), false);
+        self.node = Some(node);
+        mounted
     }
 
     pub fn node(&self) -> &Node {

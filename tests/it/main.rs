@@ -5,6 +5,7 @@
 mod ahead;
 mod failures;
 mod harness;
+mod integrity;
 mod layout;
 mod metadata;
 mod passthrough;
