@@ -5,12 +5,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use super::lease::Entry;
 use super::{BlockCache, CacheError, fetch, files};
 use crate::db::FileStamp;
+use crate::types::Blob;
 
 impl BlockCache {
     /// Lets a blob that was sealed just now share the file of an equal one. Without it the content is there twice.
@@ -18,7 +19,10 @@ impl BlockCache {
         if !fetch::is_proved_first(&entry.blob) {
             return Ok(());
         }
-        let Some(equal) = self.db.equal(&entry.blob)?.filter(fetch::is_proved_first) else { return Ok(()) };
+        // The record only says where to look: a damaged one may name anything, this very blob included.
+        let candidate = |equal: &Blob| *equal != entry.blob && equal.size == entry.blob.size;
+        let equal = self.db.equal(&entry.blob)?.filter(|equal| candidate(equal) && fetch::is_proved_first(equal));
+        let Some(equal) = equal else { return Ok(()) };
         let other = self.lease(equal)?;
         let (cache, from, to) = (self.clone(), other.0.clone(), entry.clone());
         let linking = tokio::task::spawn_blocking(move || cache.link(&from, &to)).await;
@@ -47,7 +51,7 @@ impl BlockCache {
         if !sound(from, from_seal.stamp())? || !sound(to, to_seal.stamp())? {
             return Ok(None);
         }
-        if inode(&from.file.file)? == inode(&to.file.file)? {
+        if inode(&from.file.file)? == inode(&to.file.file)? || !are_equal(from, to)? {
             return Ok(None);
         }
         self.store.link(from.file.path(), to.file.path())?;
@@ -57,6 +61,21 @@ impl BlockCache {
         to_seal.restamp(files::stamp(&to.file.file)?);
         Ok(Some(stamp))
     }
+}
+
+fn are_equal(one: &Entry, other: &Entry) -> io::Result<bool> {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for block in one.map.all().iter() {
+        let range = block.bytes(one.blob.size);
+        for (bytes, file) in [(&mut left, &one.file.file), (&mut right, &other.file.file)] {
+            bytes.resize(range.len() as usize, 0);
+            file.read_exact_at(bytes, range.start)?;
+        }
+        if left != right {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn inode(file: &File) -> io::Result<(u64, u64)> {

@@ -68,7 +68,7 @@ pub enum DbError {
     #[error(
         "the database is damaged: {0}; unmount and mount again: it is then made anew from the contents in the cache"
     )]
-    FoundDamaged(rusqlite::Error),
+    FoundDamaged(String),
     #[error("database: {0}")]
     Sqlite(rusqlite::Error),
     #[error("the database could not write: {0}")]
@@ -79,7 +79,7 @@ pub enum DbError {
 
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
-        if damage::is_damage(&error) { DbError::FoundDamaged(error) } else { DbError::Sqlite(error) }
+        if damage::is_damage(&error) { DbError::FoundDamaged(error.to_string()) } else { DbError::Sqlite(error) }
     }
 }
 

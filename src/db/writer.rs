@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::DbError;
-use super::damage::Watch;
+use super::damage::{Watch, is_damage};
 
 /// A unit of work. It runs inside the batch's transaction and returns what announces the outcome after the commit.
 type Job = Box<dyn FnOnce(&Connection, &Watch) -> Announce + Send>;
@@ -64,6 +64,7 @@ impl Writer {
         for announce in announcements {
             announce(match &committed {
                 Ok(()) => Ok(()),
+                Err(error) if is_damage(error) => Err(DbError::FoundDamaged(error.to_string())),
                 Err(error) => Err(DbError::NotWritten(error.to_string())),
             });
         }
