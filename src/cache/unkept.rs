@@ -9,18 +9,19 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::types::{BlockIndex, BlockRange, ByteRange};
+use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// Blocks in a row of one content, in one piece of memory.
 pub(super) struct UnkeptRun {
+    blob: Blob,
     blocks: BlockRange,
     start: u64,
     bytes: Bytes,
 }
 
 impl UnkeptRun {
-    pub(super) fn new(blocks: BlockRange, size: u64, bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self { blocks, start: blocks.bytes(size).start, bytes })
+    pub(super) fn new(blob: Blob, blocks: BlockRange, bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self { blob, blocks, start: blocks.bytes(blob.size).start, bytes })
     }
 
     /// The bytes of `range`, which lies in this run.
@@ -96,17 +97,26 @@ impl Unkept {
             recent.bytes -= gone;
         }
     }
+
+    /// There may be room for it now: who wants it fetches it again, to be kept.
+    pub(super) fn forget(&self, blob: &Blob) {
+        let mut recent = self.recent.lock();
+        recent.runs.retain(|run| run.blob != *blob);
+        recent.bytes = recent.runs.iter().map(|run| run.bytes.len() as u64).sum();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::BLOCK_SIZE;
+    use crate::types::{BLOCK_SIZE, BlobId};
+
+    const BLOB: Blob = Blob { id: BlobId::Sha256([1; 32]), size: 100 * BLOCK_SIZE };
 
     fn run(first: u32, end: u32) -> Arc<UnkeptRun> {
         let blocks = BlockRange::new(first..end);
         let bytes = vec![first as u8; blocks.len() * BLOCK_SIZE as usize];
-        UnkeptRun::new(blocks, 100 * BLOCK_SIZE, bytes.into())
+        UnkeptRun::new(BLOB, blocks, bytes.into())
     }
 
     #[test]
@@ -129,12 +139,14 @@ mod tests {
         put(10, 15);
         assert_eq!(here(2, 4), [false, false]);
         assert_eq!(here(10, 15), [true; 5], "the last one stays whatever its size");
+        unkept.forget(&BLOB);
+        assert_eq!(here(10, 15), [false; 5]);
     }
 
     #[test]
     fn a_part_of_a_run_is_found_by_its_place_in_the_file() {
         let bytes: Vec<u8> = (0..2 * BLOCK_SIZE).map(|at| (at / 1000) as u8).collect();
-        let run = UnkeptRun::new(BlockRange::new(3..5), 100 * BLOCK_SIZE, bytes.clone().into());
+        let run = UnkeptRun::new(BLOB, BlockRange::new(3..5), bytes.clone().into());
         let at = 3 * BLOCK_SIZE + 999;
         assert_eq!(run.bytes(ByteRange::at(at, 2000)), &bytes[999..2999]);
     }
