@@ -102,11 +102,12 @@ impl BlockCache {
         self.space.resume();
     }
 
-    /// Takes the file out of the way, under the lock of the entries.
+    /// Takes the file out of the way, once. Under the lock of the entries.
     fn doom(&self, entry: &Entry) {
-        let bytes = self.space.ledger().leave(&entry.blob);
-        let path = self.store.doom(&entry.blob);
-        *entry.doomed.lock() = Some(Doomed { path, bytes });
+        entry.doomed.lock().get_or_insert_with(|| {
+            let bytes = self.space.ledger().leave(&entry.blob);
+            Doomed { path: self.store.doom(&entry.blob), bytes }
+        });
     }
 
     /// Somebody wants a blob that is being evicted: he begins anew. Under the lock of the entries.
