@@ -178,6 +178,10 @@ impl Leader {
                 let part = piece.split_to(piece.len().min(block - gathered));
                 gathered += part.len();
                 pieces.push(part);
+                let place = next.bytes(size).start + gathered as u64;
+                if *next == self.flight.blocks.first && gathered < block && self.flight.is_enough(place) {
+                    self.serve_early(*next, &pieces);
+                }
                 if gathered == block {
                     self.receive_block(*next, std::mem::take(&mut pieces)).await?;
                     gathered = 0;
@@ -230,6 +234,14 @@ impl Leader {
             }
         }
         Ok(true)
+    }
+
+    /// A reader waits for no more than the beginning of the first block.
+    fn serve_early(&self, block: BlockIndex, pieces: &[Bytes]) {
+        let run = UnkeptRun::beginning(self.entry.blob, block, pieces.concat().into());
+        self.entry.unkept.add(&run);
+        self.flight.hold(&run);
+        self.flight.arrived(run.end());
     }
 
     async fn receive_block(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {

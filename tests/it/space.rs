@@ -101,13 +101,14 @@ fn a_file_larger_than_the_limit_reads_to_its_end_in_a_row_and_mapped() {
 
 #[test]
 fn limits_hold_on_the_disk_while_eight_readers_download() {
-    let models = Models::new(&[12 * MIB; 8], limit(30));
+    let Some(small) = Small::new(&[12 * MIB; 8], limit(30)) else { return };
+    let models = &small.models;
     let running = AtomicBool::new(true);
     thread::scope(|scope| {
         let sampling = scope.spawn(|| {
             let mut most = 0;
             while running.load(Ordering::Acquire) {
-                most = most.max(models.world.disk_usage());
+                most = most.max(small.used());
                 assert!(models.world.node().cache().space().used <= 30 * MIB as u64);
             }
             most
@@ -116,14 +117,15 @@ fn limits_hold_on_the_disk_while_eight_readers_download() {
             .map(|number| {
                 scope.spawn({
                     let models = &models;
-                    move || models.read(number)
+                    move || [0, 3].into_iter().for_each(|on| models.read((number + on) % 8))
                 })
             })
             .collect();
         let read: Vec<_> = readers.into_iter().map(|reader| reader.join()).collect();
         running.store(false, Ordering::Release);
         let most = sampling.join().unwrap();
-        assert!(most <= 30 * MIB as u64 + ROUNDING, "{most}");
+        // The whole disk at one moment: the database and its log are on it too.
+        assert!(most <= 38 * MIB as u64, "{most}");
         read.into_iter().for_each(|read| read.unwrap());
     });
 }
@@ -266,6 +268,11 @@ impl Small {
     fn free(&self) -> u64 {
         let stat = rustix::fs::statvfs(&self.disk.0).unwrap();
         stat.f_bavail * stat.f_frsize
+    }
+
+    fn used(&self) -> u64 {
+        let stat = rustix::fs::statvfs(&self.disk.0).unwrap();
+        (stat.f_blocks - stat.f_bfree) * stat.f_frsize
     }
 
     /// Until the last byte: not even the database can write.
