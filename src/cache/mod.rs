@@ -301,7 +301,7 @@ impl BlockCache {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, lease, flight, None, None);
+                    self.lead(identity, file, lease, flight, None);
                 }
             }
         }
@@ -328,7 +328,6 @@ impl BlockCache {
         lease: &Lease,
         flight: Arc<flights::Flight>,
         slot: Option<slots::Slot>,
-        room: Option<space::Reservation>,
     ) {
         let leader = fetch::Leader {
             cache: self.clone(),
@@ -340,7 +339,7 @@ impl BlockCache {
             _lease: lease.clone(),
             load: space::Load::new(&file.repo, file.commit),
             slot,
-            room: Mutex::new(room),
+            room: Mutex::default(),
         };
         self.tasks.spawn(leader.run());
     }
