@@ -58,6 +58,15 @@ impl Lease {
         self.0.is_complete()
     }
 
+    /// These bytes need not stay in memory: the next read of them is from the disk.
+    pub fn drop_pages(&self, range: ByteRange) {
+        let len = std::num::NonZeroU64::new(range.len());
+        let advised = rustix::fs::fadvise(&self.0.file.file, range.start, len, rustix::fs::Advice::DontNeed);
+        if let Err(error) = advised {
+            tracing::debug!(%error, blob = %self.0.blob.id, "what was read stays in memory");
+        }
+    }
+
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
         self.0.mismatches.load(Ordering::Acquire) > 0

@@ -68,6 +68,7 @@ fn json(statuses: &[StatusReply]) -> Value {
             "allow_other": mount.allow_other,
             "detached": mount.detached,
             "passthrough": mount.passthrough,
+            "drop_behind_bytes": mount.drop_behind_bytes,
         })
     };
     let repo = |repo: &RepoStatus| {
@@ -235,6 +236,7 @@ mod tests {
             allow_other: false,
             detached: false,
             passthrough: "on".to_owned(),
+            drop_behind_bytes: None,
         };
         StatusReply {
             version: "0.1.0".to_owned(),
@@ -297,7 +299,7 @@ Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
             daemon["mounts"][0],
             json!({
                 "directory": "/mnt/hf", "endpoint": "https://huggingface.co", "offline": true, "authenticated": true,
-                "allow_other": false, "detached": false, "passthrough": "on",
+                "allow_other": false, "detached": false, "passthrough": "on", "drop_behind_bytes": null,
             })
         );
         assert_eq!(

@@ -26,6 +26,7 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     directory: PathBuf,
     passthrough: bool,
+    drop_behind: Option<u64>,
     sessions: Vec<Session>,
 }
 
@@ -33,6 +34,7 @@ pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
     pub passthrough: bool,
+    pub drop_behind: Option<u64>,
     pub memory: u64,
     pub space: SpaceSettings,
 }
@@ -43,6 +45,7 @@ impl Default for NodeOptions {
             refresh: Duration::from_secs(3600),
             give_up: Duration::from_secs(10),
             passthrough: true,
+            drop_behind: None,
             memory: 128 << 20,
             space: SpaceSettings::default(),
         }
@@ -70,6 +73,7 @@ impl Node {
             metrics,
             directory: directory.to_owned(),
             passthrough: options.passthrough,
+            drop_behind: options.drop_behind,
             sessions: Vec::new(),
         }
     }
@@ -84,6 +88,7 @@ impl Node {
             directory: at.to_owned(),
             allow_other,
             passthrough: self.passthrough,
+            drop_behind: self.drop_behind,
             identity,
             cache_directory: self.directory.clone(),
         };
