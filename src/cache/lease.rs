@@ -81,7 +81,7 @@ pub(super) struct Entry {
     pub(super) flights: Flights,
     /// What came and found no room.
     pub(super) unkept: UnkeptRuns,
-    /// There was no room for the last thing that was to be kept.
+    /// There was no room for the last thing that was to be kept; some of it may be in memory.
     pub(super) is_tight: AtomicBool,
     leases: AtomicU32,
     space_changes: Arc<AtomicU64>,
@@ -162,13 +162,18 @@ impl Entry {
         }
     }
 
-    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here.
+    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here. Under the lock of
+    /// the entries, where those wait who were refused a lease meanwhile.
     pub(super) fn retire(&self) -> bool {
-        let retired = self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if retired {
-            self.lost(self.map.all());
+        if self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
         }
-        retired
+        if self.file.is_open_elsewhere() {
+            self.leases.store(0, Ordering::Release);
+            return false;
+        }
+        self.lost(self.map.all());
+        true
     }
 
     pub(super) fn is_leased(&self) -> bool {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::cache::SpaceState;
 use crate::db::RepoRow;
 use crate::fs::mount;
 use crate::types::Identity;
@@ -58,6 +59,7 @@ pub struct NodeStatus {
     pub uptime: Duration,
     pub cache_directory: PathBuf,
     pub cached_bytes: u64,
+    pub space: SpaceState,
     pub mounts: Vec<MountState>,
     pub repos: Vec<RepoRow>,
     pub counters: Vec<(&'static str, u64)>,
@@ -225,6 +227,7 @@ impl Node {
                 uptime: node.started.elapsed(),
                 cache_directory: node.cache_directory.clone(),
                 cached_bytes: node.plane.cached_bytes()?,
+                space: node.plane.space(),
                 mounts: node.states(),
                 repos: node.plane.repos()?,
                 counters: node.plane.counters(),

@@ -11,4 +11,5 @@ mod metadata;
 mod passthrough;
 mod processes;
 mod reading;
+mod space;
 mod writing;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::cache::SpaceState;
 use crate::db::DbError;
 use crate::fs::mount::{MountError, UnmountError};
 use crate::fs::session::SessionError;
@@ -47,6 +48,10 @@ impl Plane for TestPlane {
 
     fn cached_bytes(&self) -> Result<u64, DbError> {
         Ok(7)
+    }
+
+    fn space(&self) -> SpaceState {
+        SpaceState { limit: Some(10), used: 7, free: 3 }
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
