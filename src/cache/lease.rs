@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -58,9 +59,27 @@ impl Lease {
         self.0.is_complete()
     }
 
+    pub fn pages(&self) -> Pages {
+        Pages(Arc::downgrade(&self.0))
+    }
+
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
         self.0.mismatches.load(Ordering::Acquire) > 0
+    }
+}
+
+/// What of a blob is in memory, without a hold on the blob.
+pub struct Pages(Weak<Entry>);
+
+impl Pages {
+    /// These bytes need not stay in memory: the next read of them is from the disk.
+    pub fn drop_range(&self, range: ByteRange) {
+        let Some(entry) = self.0.upgrade() else { return };
+        let len = NonZeroU64::new(range.len());
+        if let Err(error) = rustix::fs::fadvise(&entry.file.file, range.start, len, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(%error, blob = %entry.blob.id, "what was read stays in memory");
+        }
     }
 }
 

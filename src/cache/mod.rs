@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 pub use changes::SealChanges;
 pub use evict::Evicted;
 pub use fill::Fill;
-pub use lease::Lease;
+pub use lease::{Lease, Pages};
 pub use space::{SpaceSettings, SpaceState};
 
 pub use crate::db::Seal;

@@ -68,6 +68,7 @@ fn json(statuses: &[StatusReply]) -> Value {
             "allow_other": mount.allow_other,
             "detached": mount.detached,
             "passthrough": mount.passthrough,
+            "drop_behind_bytes": mount.drop_behind_bytes,
         })
     };
     let repo = |repo: &RepoStatus| {
@@ -246,6 +247,7 @@ mod tests {
             allow_other: false,
             detached: false,
             passthrough: "on".to_owned(),
+            drop_behind_bytes: None,
         };
         StatusReply {
             version: "0.1.0".to_owned(),
@@ -317,7 +319,7 @@ Limit 100.0 GiB, room for 50.0 GiB more
             daemon["mounts"][0],
             json!({
                 "directory": "/mnt/hf", "endpoint": "https://huggingface.co", "offline": true, "authenticated": true,
-                "allow_other": false, "detached": false, "passthrough": "on",
+                "allow_other": false, "detached": false, "passthrough": "on", "drop_behind_bytes": null,
             })
         );
         assert_eq!(

@@ -32,6 +32,8 @@ pub struct MountOrder {
     pub allow_other: bool,
     /// Whether the kernel is to read complete files past the daemon, where it can.
     pub passthrough: bool,
+    /// From which size on a file does not stay in the page cache once it has been read.
+    pub drop_behind: Option<u64>,
 }
 
 #[derive(Debug, Clone)]

@@ -57,6 +57,7 @@ impl Plane for Parts {
             directory: order.directory.clone(),
             allow_other: order.allow_other,
             passthrough: order.passthrough,
+            drop_behind: order.drop_behind,
             identity: order.identity.clone(),
             cache_directory: self.cache_directory.clone(),
         };

@@ -29,6 +29,7 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     directory: PathBuf,
     passthrough: bool,
+    drop_behind: Option<u64>,
     sessions: Vec<Session>,
 }
 
@@ -36,6 +37,7 @@ pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
     pub passthrough: bool,
+    pub drop_behind: Option<u64>,
     pub memory: u64,
     pub space: SpaceSettings,
 }
@@ -46,6 +48,7 @@ impl Default for NodeOptions {
             refresh: Duration::from_secs(3600),
             give_up: Duration::from_secs(10),
             passthrough: true,
+            drop_behind: None,
             memory: 128 << 20,
             space: SpaceSettings::default(),
         }
@@ -74,6 +77,7 @@ impl Node {
             metrics,
             directory: directory.to_owned(),
             passthrough: options.passthrough,
+            drop_behind: options.drop_behind,
             sessions: Vec::new(),
         }
     }
@@ -88,6 +92,7 @@ impl Node {
             directory: at.to_owned(),
             allow_other,
             passthrough: self.passthrough,
+            drop_behind: self.drop_behind,
             identity,
             cache_directory: self.directory.clone(),
         };

@@ -3,6 +3,7 @@
 //! Each module holds the promises of one kind; `harness` starts and ends what they need. They need root and /dev/fuse.
 
 mod ahead;
+mod behind;
 mod failures;
 mod harness;
 mod layout;

@@ -95,6 +95,7 @@ fn order(directory: &str) -> MountOrder {
         identity: Identity::new("http://hub", None, false),
         allow_other: false,
         passthrough: true,
+        drop_behind: None,
     }
 }
 
