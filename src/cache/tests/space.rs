@@ -26,7 +26,10 @@ impl Library {
     fn of(sizes: &[u64]) -> Self {
         let mut library = Self::default();
         for (number, size) in sizes.iter().enumerate() {
-            let content: Vec<u8> = (0..*size).map(|at| (at.wrapping_mul(31 + number as u64) >> 3) as u8).collect();
+            // A pattern whose length is no power of two: no block is like another.
+            let pattern: Vec<u8> = (0..99_991_u64).map(|at| (at.wrapping_mul(31 + number as u64) >> 3) as u8).collect();
+            let mut content = pattern.repeat(*size as usize / pattern.len() + 1);
+            content.truncate(*size as usize);
             let id = BlobId::Sha256(Sha256::digest(&content).into());
             library.files.push(RemoteFile {
                 repo: format!("acme/model-{number}").parse().unwrap(),
