@@ -358,6 +358,7 @@ impl BlockCache {
     /// Drops every block of a blob that is not what it is called.
     fn forget_all(&self, entry: &Arc<Entry>) {
         self.recorder.forgotten(entry, entry.lost(entry.map.all()));
+        self.unkept.forget(&entry.blob);
         self.announce(entry.blob);
     }
 
