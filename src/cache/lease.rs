@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
@@ -48,6 +49,15 @@ pub(super) struct Entry {
     /// Held by the one that fills the blob.
     pub(super) filling: tokio::sync::Mutex<()>,
     mismatches: AtomicU32,
+    /// Ticks when a proof ended, however.
+    proofs: Notify,
+}
+
+/// What a content has come to when no proof of it is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Sealed,
+    Open,
 }
 
 /// How far a blob has come to being proved.
@@ -91,6 +101,7 @@ impl Entry {
             sealing: Mutex::new(Sealing { state, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(0),
+            proofs: Notify::new(),
         })
     }
 
@@ -137,6 +148,7 @@ impl Entry {
         let mut sealing = self.sealing.lock();
         self.map.forget(blocks);
         sealing.lost();
+        self.proofs.notify_waiters();
         blocks
     }
 
@@ -182,6 +194,19 @@ impl Entry {
         }
     }
 
+    /// Waits for the end of a proof that is under way.
+    pub(super) async fn settled(&self) -> Settled {
+        loop {
+            let ended = self.proofs.notified();
+            match self.sealing.lock().state {
+                SealState::Sealed(_) => return Settled::Sealed,
+                SealState::Open => return Settled::Open,
+                SealState::Proving => {}
+            }
+            ended.await;
+        }
+    }
+
     /// The turn of the one to seal; it must end with `sealed` or `unsealed`.
     pub(super) fn begin_sealing(&self) -> Option<SealingTurn> {
         let mut sealing = self.sealing.lock();
@@ -212,6 +237,7 @@ impl Entry {
         if counts {
             sealing.state = state;
         }
+        self.proofs.notify_waiters();
         counts
     }
 

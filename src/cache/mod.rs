@@ -18,6 +18,7 @@ mod lease;
 mod recorder;
 mod seal;
 mod slots;
+mod warm;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ pub enum CacheError {
         "{0} does not match its hash, however often it is fetched: the origin or a proxy before it serves wrong bytes"
     )]
     Quarantined(BlobId),
+    #[error("{0} was fetched and does not stay complete; the daemon's log says why")]
+    NotKept(BlobId),
     #[error("the daemon is stopping")]
     Stopping,
 }

@@ -59,6 +59,10 @@ pub struct RepoRow {
     pub files: u64,
     pub bytes: u64,
     pub cached_bytes: u64,
+    /// Files of which every byte is on disk.
+    pub complete_files: u64,
+    /// Whether an operator asked that it stays.
+    pub kept: bool,
 }
 
 impl Database {
@@ -325,6 +329,8 @@ impl Database {
                     files: row.get::<_, i64>(4)? as u64,
                     bytes: row.get::<_, i64>(5)? as u64,
                     cached_bytes: row.get::<_, i64>(6)? as u64,
+                    complete_files: row.get::<_, i64>(7)? as u64,
+                    kept: row.get(8)?,
                 }))
             })?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -340,7 +346,12 @@ const SUMMARY: &str = "
     SELECT endpoint, repo,
            (SELECT group_concat(DISTINCT revision) FROM revisions
             WHERE revisions.repo_id = repos.id AND revisions.commit_hash = snapshots.commit_hash),
-           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0)
+           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0),
+           coalesce(sum(names) FILTER (WHERE coalesce(cached_bytes, 0) >= size), 0),
+           EXISTS (SELECT 1 FROM keeps WHERE keeps.repo_id = repos.id AND
+                   (keeps.revision = lower(hex(snapshots.commit_hash)) OR EXISTS (SELECT 1 FROM revisions
+                    WHERE revisions.repo_id = repos.id AND revisions.revision = keeps.revision
+                    AND revisions.commit_hash = snapshots.commit_hash)))
     FROM snapshots JOIN repos ON repos.id = repo_id
     LEFT JOIN held ON held.snapshot_id = snapshots.id
     LEFT JOIN blobs ON blobs.id = held.blob_id

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use nodes::{Node, Nodes};
+pub use revisions::Newest;
 
 use crate::db::{Database, DbError, RepoRow};
 use crate::origin::{Catalog, OriginError, OriginErrorKind};
