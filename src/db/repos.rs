@@ -377,7 +377,7 @@ fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
     Ok((path, Blob { id, size: row.get::<_, i64>(2)? as u64 }))
 }
 
-fn ensure_repo(db: &Connection, endpoint: &str, repo: &str) -> Result<i64, rusqlite::Error> {
+pub(super) fn ensure_repo(db: &Connection, endpoint: &str, repo: &str) -> Result<i64, rusqlite::Error> {
     // Private until a listing says otherwise: names are never shown on a guess.
     db.prepare_cached(
         "INSERT INTO repos (endpoint, repo, private, gated) VALUES (?1, ?2, 1, 0) ON CONFLICT DO NOTHING",
