@@ -180,7 +180,7 @@ impl Leader {
         })
         .await?;
         let Some(sha256) = proof else {
-            self.cache.mismatched(&self.entry);
+            self.cache.mismatched(&self.entry).await;
             self.entry.refuse_quarantined()?;
             let cause = format!("{} bytes arrived that do not hash to {}", whole.len(), blob.id);
             let place = format!("{}/{}", self.file.repo, self.file.path);

@@ -18,6 +18,8 @@ mod lease;
 mod recorder;
 mod seal;
 mod slots;
+mod uncached;
+mod verify;
 mod warm;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use changes::SealChanges;
 pub use fill::Fill;
 pub use lease::Lease;
+pub use verify::Verified;
 
 pub use crate::db::Seal;
 use crate::db::{Database, DbError};
