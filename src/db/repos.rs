@@ -358,7 +358,7 @@ const SUMMARY: &str = "
     LEFT JOIN blob_coverage ON blob_coverage.blob_id = blobs.id
     GROUP BY snapshots.id ORDER BY endpoint, repo, listed_at";
 
-fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
+pub(super) fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
     row.get(column).map(Commit::from_bytes)
 }
 
@@ -367,7 +367,7 @@ fn stored_pin(row: &Row) -> Result<Pin, rusqlite::Error> {
 }
 
 /// A stored name that no longer parses is left out rather than shown wrong.
-fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
+pub(super) fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
     let invalid = |column, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };
