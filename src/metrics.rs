@@ -42,5 +42,9 @@ metrics! {
     catalog_requests: "requests", "Requests for names sent to an origin: revisions, listings, redirects.";
     catalog_failures: "requests", "Requests for names that failed.";
     damaged_blocks: "blocks", "Blocks whose bytes on disk no longer matched their checksum; they were fetched again.";
+    evicted_blobs: "blobs", "Contents that were deleted from the cache, by its limits or on request.";
+    evicted_bytes: "bytes", "What evicted contents took on the disk.";
+    unkept_blocks: "blocks", "Blocks that were served without being kept, because the cache or its disk is full.";
+    unrecorded_blocks: "blocks", "Blocks that the database could not record, each time it was tried.";
     mismatched_blobs: "blobs", "Contents that did not match the hash their origin states; they were dropped.";
 }

@@ -10,8 +10,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use crate::control::ControlError;
-use crate::control::job::{Download, Downloaded, Follower, Job, ModelName, Outcome, Position};
-use crate::types::{Identity, RepoId, Revision, Token};
+use crate::control::job::{
+    Clear, Cleared, Download, Downloaded, Follower, Job, ModelName, Outcome, Pinned, Position, Verified, Verify,
+};
+use crate::types::{Identity, ParseRepoError, RepoId, Revision, Token};
 
 use super::code::refuse;
 use super::proto::job_event::Event;
@@ -37,14 +39,30 @@ pub(super) fn read(request: JobRequest) -> Result<Job, Status> {
         JobMessage::Download(proto::DownloadJob { model: name, include, exclude, pin }) => {
             Job::Download(Download { model: model(name)?, include, exclude, pin })
         }
+        JobMessage::Pin(proto::PinJob { model: name }) => Job::Pin(model(name)?),
+        JobMessage::Unpin(proto::UnpinJob { model: name }) => Job::Unpin(model(name)?),
+        JobMessage::Clear(proto::ClearJob { repo: None, .. }) => Job::Clear(Clear::All),
+        JobMessage::Clear(proto::ClearJob { repo: Some(name), revision: at }) => {
+            Job::Clear(Clear::Repo { repo: repo(&name)?, revision: at.as_deref().map(revision).transpose()?, identity })
+        }
+        JobMessage::Verify(proto::VerifyJob { repo: name, revision: at, repair }) => {
+            let (repo, revision) = (name.as_deref().map(repo).transpose()?, at.as_deref().map(revision).transpose()?);
+            Job::Verify(Verify { identity, repo, revision, repair })
+        }
     })
 }
 
 fn model(identity: &Identity, message: proto::ModelName) -> Result<ModelName, Status> {
-    let invalid = |error: &dyn std::error::Error| Status::invalid_argument(error.to_string());
-    let repo: RepoId = message.repo.parse().map_err(|error| invalid(&error))?;
-    let revision = Revision::new(&message.revision).map_err(|error| invalid(&error))?;
+    let (repo, revision) = (repo(&message.repo)?, revision(&message.revision)?);
     Ok(ModelName { identity: identity.clone(), repo, revision })
+}
+
+fn repo(text: &str) -> Result<RepoId, Status> {
+    text.parse().map_err(|error: ParseRepoError| Status::invalid_argument(error.to_string()))
+}
+
+fn revision(text: &str) -> Result<Revision, Status> {
+    Revision::new(text).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 /// What is told of a job. Dropped, it ends the job.
@@ -126,6 +144,23 @@ fn message(outcome: Outcome) -> OutcomeMessage {
         }
         Outcome::Downloaded(Downloaded { commit, files, bytes, fetched_bytes }) => {
             OutcomeMessage::Downloaded(proto::Downloaded { commit: commit.to_string(), files, bytes, fetched_bytes })
+        }
+        Outcome::Pinned(Pinned { commit, bytes, cached_bytes }) => {
+            OutcomeMessage::Pinned(proto::Pinned { commit: commit.to_string(), bytes, cached_bytes })
+        }
+        Outcome::Unpinned => OutcomeMessage::Unpinned(proto::Unpinned {}),
+        Outcome::Cleared(Cleared { files, freed_bytes, shared_bytes, pinned_bytes, in_use }) => {
+            OutcomeMessage::Cleared(proto::Cleared { files, freed_bytes, shared_bytes, pinned_bytes, in_use })
+        }
+        Outcome::Verified(Verified { files, bytes, damaged_files, damaged_bytes, repaired_files, broken_files }) => {
+            OutcomeMessage::Verified(proto::Verified {
+                files,
+                bytes,
+                damaged_files,
+                damaged_bytes,
+                repaired_files,
+                broken_files,
+            })
         }
     }
 }

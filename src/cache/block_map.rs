@@ -20,6 +20,8 @@ struct Word {
     present: AtomicU64,
     /// Present, and found to match its checksum since this process started.
     checked: AtomicU64,
+    /// In the file, whatever it is worth: a forgotten block takes up its space until it comes anew.
+    written: AtomicU64,
 }
 
 impl BlockMap {
@@ -45,7 +47,9 @@ impl BlockMap {
             };
             let Some(sum) = sums.get_mut(block as usize) else { continue };
             *sum = chunk.sums[bit as usize];
-            self.words[chunk.chunk as usize].present.fetch_or(1 << bit, Ordering::Release);
+            let word = &self.words[chunk.chunk as usize];
+            word.present.fetch_or(1 << bit, Ordering::Release);
+            word.written.fetch_or(1 << bit, Ordering::Release);
         }
     }
 
@@ -77,6 +81,17 @@ impl BlockMap {
         blocks.iter().all(|block| self.has(block))
     }
 
+    /// What fetching these blocks will add to the disk.
+    pub(super) fn unwritten_bytes(&self, blocks: BlockRange) -> u64 {
+        let unwritten = blocks.iter().filter(|block| !self.is_written(*block));
+        unwritten.map(|block| block.bytes(self.size).len()).sum()
+    }
+
+    pub(super) fn is_written(&self, block: BlockIndex) -> bool {
+        let (word, bit) = self.at(block);
+        word.written.load(Ordering::Acquire) & bit != 0
+    }
+
     pub(super) fn is_checked(&self, block: BlockIndex) -> bool {
         let (word, bit) = self.at(block);
         // Both: a check that ends after its block was forgotten says nothing of what comes next.
@@ -104,6 +119,7 @@ impl BlockMap {
     pub(super) fn land(&self, block: BlockIndex, sum: u128) {
         self.sums.lock()[block.0 as usize] = sum;
         let (word, bit) = self.at(block);
+        word.written.fetch_or(bit, Ordering::Release);
         word.present.fetch_or(bit, Ordering::Release);
         self.set_checked(block);
     }
@@ -132,6 +148,11 @@ mod tests {
         assert_eq!(map.sum(BlockIndex(67)), 42);
         map.forget(BlockRange::new(67..68));
         assert!(!map.has(BlockIndex(67)));
+        assert_eq!(
+            map.unwritten_bytes(BlockRange::new(66..68)),
+            BLOCK_SIZE,
+            "what is forgotten still takes up its space"
+        );
     }
 
     #[test]

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use parking_lot::Mutex;
 
 use super::flights::Flight;
-use super::lease::Entry;
+use super::lease::{Entry, Lease};
 use super::slots::Slot;
+use super::space::{Load, Reservation};
+use super::unkept::UnkeptRun;
 use super::{BlockCache, CacheError, seal};
 use crate::db::LandedBlock;
 use crate::origin::{Backoff, ByteStream, OriginError, OriginErrorKind};
-use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockIndex, ByteRange, Identity, RemoteFile};
+use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockIndex, BlockRange, ByteRange, Identity, RemoteFile};
 
 const SMALL: u64 = 8 << 20;
 /// The Hub keeps nothing near this size in git; beyond it the whole would not fit the memory of a fetch.
@@ -38,8 +41,12 @@ pub(super) struct Leader {
     pub(super) entry: Arc<Entry>,
     pub(super) flight: Arc<Flight>,
     pub(super) landing: Landing,
-    /// A turn that was waited for before the flight was claimed.
+    /// What is being fetched is in use.
+    pub(super) _lease: Lease,
+    pub(super) load: Load,
+    /// A turn that was waited for before the flight was claimed, and room for it.
     pub(super) slot: Option<Slot>,
+    pub(super) room: Mutex<Option<Reservation>>,
 }
 
 /// Takes a flight off the list however its leader ends: one that broke down leaves nobody waiting.
@@ -87,14 +94,30 @@ impl Leader {
     }
 
     fn report(&self, error: &CacheError) {
-        if matches!(error, CacheError::Stopping) {
+        if matches!(error, CacheError::Stopping | CacheError::NoRoom) {
             return;
         }
         let (first, blocks) = (self.flight.blocks.first.0, self.flight.blocks.len());
         tracing::warn!(repo = %self.file.repo, path = %self.file.path, first, blocks, %error, "a read failed");
     }
 
+    /// Sees to it that what will be written has its space.
+    async fn has_room(&self) -> bool {
+        let bytes = self.entry.map.unwritten_bytes(self.flight.blocks);
+        if self.room.lock().as_ref().is_some_and(|room| room.covers(bytes)) {
+            return true;
+        }
+        let spare = (!self.flight.is_wanted()).then_some(&self.load);
+        let reserved = self.cache.reserve(&self.entry, bytes, spare).await;
+        let has_room = reserved.is_some();
+        *self.room.lock() = reserved;
+        has_room
+    }
+
     async fn fly(&self, slot: Option<Slot>) -> Result<(), CacheError> {
+        if !self.has_room().await && !self.flight.may_be_unkept() {
+            return Err(CacheError::NoRoom);
+        }
         let _slot = match slot {
             Some(slot) => slot,
             None => self.cache.slots.turn(&self.flight, memory(&self.entry.blob)).await,
@@ -155,7 +178,7 @@ impl Leader {
                 gathered += part.len();
                 pieces.push(part);
                 if gathered == block {
-                    self.land(*next, std::mem::take(&mut pieces)).await?;
+                    self.receive_block(*next, std::mem::take(&mut pieces)).await?;
                     gathered = 0;
                     // Only what has landed is progress: a block that breaks off half-way starts again.
                     backoff.progressed();
@@ -187,21 +210,76 @@ impl Leader {
             return Err(OriginError::new(OriginErrorKind::Nonsense, place, cause).into());
         };
         let whole = Bytes::from(whole);
-        for block in self.entry.map.all().iter() {
-            let range = block.bytes(blob.size);
-            self.land(block, vec![whole.slice(range.start as usize..range.end as usize)]).await?;
+        if self.land_whole(&whole).await? {
+            self.flight.landed(self.flight.blocks.end);
+            self.cache.seal_proved(&self.entry, sha256);
+        } else {
+            self.hold(self.entry.map.all(), whole);
+            self.flight.landed(self.flight.blocks.end);
         }
-        self.flight.landed(self.flight.blocks.end);
-        self.cache.seal_proved(&self.entry, sha256);
         Ok(())
     }
 
-    /// Writes a block and hands its record on.
-    async fn land(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {
-        let entry = self.entry.clone();
-        let sum = blocking(move || entry.land(block, &pieces)).await??;
-        self.cache.recorder.landed(&self.entry, LandedBlock { block, sum }).await;
+    /// Answers whether all of it could be kept.
+    async fn land_whole(&self, whole: &Bytes) -> Result<bool, CacheError> {
+        for block in self.entry.map.all().iter() {
+            let range = block.bytes(self.entry.blob.size);
+            if !self.land(block, &[whole.slice(range.start as usize..range.end as usize)]).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn receive_block(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {
+        if !self.land(block, &pieces).await? {
+            self.hold(BlockRange::new(block.0..block.0 + 1), pieces.concat().into());
+        }
         Ok(())
+    }
+
+    /// Writes a block, where there is room for it, and hands its record on. Answers whether it is kept.
+    async fn land(&self, block: BlockIndex, pieces: &[Bytes]) -> Result<bool, CacheError> {
+        let bytes = block.bytes(self.entry.blob.size).len();
+        let grows = !self.entry.map.is_written(block);
+        if self.entry.file.is_nowhere() || (grows && !self.may_spend(bytes)) {
+            return Ok(false);
+        }
+        let (entry, pieces) = (self.entry.clone(), pieces.to_vec());
+        let sum = match blocking(move || entry.land(block, &pieces)).await? {
+            Ok(sum) => sum,
+            // What the disk does not take is not the reader's trouble.
+            Err(error) => {
+                self.cache.not_written(&error);
+                return Ok(false);
+            }
+        };
+        if let Some(room) = self.room.lock().as_mut().filter(|_| grows) {
+            room.spend(self.entry.blob, bytes, &self.load);
+        }
+        self.cache.recorder.landed(&self.entry, LandedBlock { block, sum }).await;
+        Ok(true)
+    }
+
+    /// A fetch that began without room may find some on its way.
+    fn may_spend(&self, bytes: u64) -> bool {
+        let mut room = self.room.lock();
+        if !room.as_ref().is_some_and(|room| room.covers(bytes))
+            && let Ok(found) = self.cache.space.try_reserve(bytes)
+        {
+            *room = Some(found);
+        }
+        room.as_ref().is_some_and(|room| room.covers(bytes))
+    }
+
+    /// For those who wait for it, and for a moment.
+    fn hold(&self, blocks: BlockRange, bytes: Bytes) {
+        let run = UnkeptRun::new(blocks, self.entry.blob.size, bytes);
+        self.cache.metrics.unkept_blocks.add(blocks.len() as u64);
+        self.flight.hold(&run);
+        self.entry.unkept.add(&run);
+        self.cache.unkept.put(run);
+        self.cache.warn_unkept(&self.file.repo);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::CacheError;
 use crate::db::FileStamp;
@@ -12,13 +13,15 @@ use crate::types::Blob;
 
 pub(super) struct BlobStore {
     root: PathBuf,
+    /// Names for files on their way out.
+    doomed: AtomicU64,
 }
 
 impl BlobStore {
     pub(super) fn open(cache_directory: &Path) -> Result<Self, CacheError> {
         let root = cache_directory.join("blobs");
         std::fs::create_dir_all(&root).map_err(|source| disk_error(&root, source))?;
-        Ok(Self { root })
+        Ok(Self { root, doomed: AtomicU64::new(0) })
     }
 
     fn path(&self, blob: &Blob) -> PathBuf {
@@ -50,10 +53,31 @@ impl BlobStore {
             Ok(file)
         };
         match open() {
-            Ok(file) => Ok(BlobFile { file, path }),
+            Ok(file) => Ok(BlobFile { file, path, nowhere: false }),
+            // What is read of it will not be kept; that is not the reader's trouble.
+            Err(source) if is_full(&source) => match File::open("/dev/null") {
+                Ok(file) => Ok(BlobFile { file, path, nowhere: true }),
+                Err(_) => Err(disk_error(&path, source)),
+            },
             Err(source) => Err(disk_error(&path, source)),
         }
     }
+
+    /// Takes the blob's file away from its name at once, and answers where it may be deleted from in peace.
+    ///
+    /// A crash in between leaves a file whose name says nothing.
+    pub(super) fn doom(&self, blob: &Blob) -> io::Result<PathBuf> {
+        let number = self.doomed.fetch_add(1, Ordering::Relaxed);
+        let doomed = self.root.join(format!("evicted-{}-{number}", std::process::id()));
+        std::fs::rename(self.path(blob), &doomed)?;
+        Ok(doomed)
+    }
+}
+
+/// Whether it is room that the disk lacks.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
 /// What tells whether a file has been written to since.
@@ -68,11 +92,17 @@ pub(super) fn stamp(file: &File) -> io::Result<FileStamp> {
 pub(super) struct BlobFile {
     pub(super) file: File,
     path: PathBuf,
+    nowhere: bool,
 }
 
 impl BlobFile {
     pub(super) fn error(&self, source: io::Error) -> CacheError {
         disk_error(&self.path, source)
+    }
+
+    /// Whether the disk had no room for even an empty file: nothing can be written.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.nowhere
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -1,9 +1,11 @@
 //! Read-ahead of whole files: steadily, in file order, and behind everything that somebody waits for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::flights::{Claim, Priority};
 use super::lease::Lease;
+use super::space::Load;
 use super::{BlockCache, fetch};
 use crate::types::{BlockRange, ByteRange, Identity, RemoteFile};
 
@@ -38,6 +40,12 @@ impl BlockCache {
     async fn fill_file(self: &Arc<Self>, identity: &Identity, Fill { file, lease, range }: &Fill) {
         let entry = &lease.0;
         let blocks = range.clamp(entry.blob.size).blocks();
+        let load = Load::new(&file.repo, file.commit);
+        // What cannot be kept whole is not worth bringing ahead of anybody: demand gets what room there is.
+        if !self.could_hold(entry.map.unwritten_bytes(blocks), &load) {
+            entry.is_tight.store(true, Ordering::Release);
+            return self.warn_unkept(&file.repo);
+        }
         let mut next = blocks.first;
         while let Some(missing) =
             (BlockRange { first: next, end: blocks.end }).iter().find(|block| !entry.map.has(*block))
@@ -46,12 +54,15 @@ impl BlockCache {
             if entry.refuse_quarantined().is_err() {
                 return;
             }
-            let end = blocks.end.0.min(missing.0 + Self::PREFETCH_RUN as u32);
-            next.0 = end;
-            let run = self.claims(identity, entry, BlockRange::new(missing.0..end), Priority::Prefetch);
-            for claim in run {
+            let run = BlockRange::new(missing.0..blocks.end.0.min(missing.0 + Self::PREFETCH_RUN as u32));
+            let mut room = self.reserve(entry, entry.map.unwritten_bytes(run), Some(&load)).await;
+            if room.is_none() {
+                return;
+            }
+            next = run.end;
+            for claim in self.claims(identity, entry, run, Priority::Prefetch) {
                 if let Claim::Lead(flight) = claim {
-                    self.lead(identity, file, entry, flight, slot.take());
+                    self.lead(identity, file, lease, flight, slot.take(), room.take());
                 }
             }
         }

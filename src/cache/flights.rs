@@ -6,13 +6,15 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::CacheError;
-use super::block_map::BlockMap;
+use super::unkept::UnkeptRun;
 use crate::types::{BlockIndex, BlockRange, IdentityDigest};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
     /// A reader waits.
     Demand,
+    /// Nobody waits yet, but somebody soon will: worth bringing even if it cannot be kept.
+    Window,
     /// Nobody waits yet.
     Prefetch,
 }
@@ -23,6 +25,9 @@ pub(super) struct Flight {
     led_by: IdentityDigest,
     progress: watch::Sender<Progress>,
     wanted: watch::Sender<bool>,
+    priority: Priority,
+    /// What landed nowhere, for as long as somebody waits for it.
+    unkept: Mutex<Vec<Arc<UnkeptRun>>>,
 }
 
 struct Progress {
@@ -56,7 +61,7 @@ impl Flights {
     /// Divides the missing blocks of `blocks` among flights under way and new ones of at most `longest` blocks.
     pub(super) fn claim(
         &self,
-        map: &BlockMap,
+        is_here: impl Fn(BlockIndex) -> bool,
         blocks: BlockRange,
         longest: usize,
         identity: IdentityDigest,
@@ -67,9 +72,9 @@ impl Flights {
         let mut claims = Vec::new();
         let mut block = blocks.first;
         while block < blocks.end {
-            if map.has(block) {
+            if is_here(block) {
                 block.0 += 1;
-            } else if let Some(flight) = active.iter().find(|flight| flight.blocks.contains(block)) {
+            } else if let Some(flight) = active.iter().find(|flight| flight.brings(block)) {
                 if priority == Priority::Demand {
                     flight.wanted.send_replace(true);
                 }
@@ -77,9 +82,7 @@ impl Flights {
                 claims.push(Claim::Wait(Wait { flight: flight.clone(), until }));
                 block = until;
             } else {
-                let free = |block: &BlockIndex| {
-                    !map.has(*block) && !active.iter().any(|flight| flight.blocks.contains(*block))
-                };
+                let free = |block: &BlockIndex| !is_here(*block) && !active.iter().any(|flight| flight.brings(*block));
                 let rest = BlockRange { first: block, end: blocks.end };
                 let run = rest.iter().take(longest).take_while(free).count() as u32;
                 let flight = Arc::new(Flight::new(BlockRange::new(block.0..block.0 + run), identity, priority));
@@ -92,18 +95,24 @@ impl Flights {
     }
 
     /// For a content that arrives whole or not at all: what is present of it comes again with what is missing.
-    pub(super) fn claim_whole(&self, map: &BlockMap, identity: IdentityDigest, priority: Priority) -> Option<Claim> {
+    pub(super) fn claim_whole(
+        &self,
+        all: BlockRange,
+        is_here: impl Fn(BlockIndex) -> bool,
+        identity: IdentityDigest,
+        priority: Priority,
+    ) -> Option<Claim> {
         let mut active = self.active.lock();
-        if map.has_all(map.all()) {
+        if all.iter().all(is_here) {
             return None;
         }
-        if let Some(flight) = active.first() {
+        if let Some(flight) = active.iter().find(|flight| flight.brings(all.first)) {
             if priority == Priority::Demand {
                 flight.wanted.send_replace(true);
             }
             return Some(Claim::Wait(flight.wait()));
         }
-        let flight = Arc::new(Flight::new(map.all(), identity, priority));
+        let flight = Arc::new(Flight::new(all, identity, priority));
         active.push(flight.clone());
         Some(Claim::Lead(flight))
     }
@@ -121,6 +130,29 @@ impl Flight {
             led_by,
             progress: watch::Sender::new(Progress { until: blocks.first, failed: None }),
             wanted: watch::Sender::new(priority == Priority::Demand),
+            priority,
+            unkept: Mutex::default(),
+        }
+    }
+
+    /// Whether this block is still to come. One that has landed and is not here any more does not come again.
+    fn brings(&self, block: BlockIndex) -> bool {
+        self.blocks.contains(block) && self.progress.borrow().until <= block
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
+    /// Whether it is worth going on although nothing of it can be kept.
+    pub(super) fn may_be_unkept(&self) -> bool {
+        self.priority != Priority::Prefetch || self.is_wanted()
+    }
+
+    /// Nobody who waits for this flight finds it gone before he has read it.
+    pub(super) fn hold(&self, run: &Arc<UnkeptRun>) {
+        if self.is_wanted() {
+            self.unkept.lock().push(run.clone());
         }
     }
 
@@ -164,6 +196,7 @@ impl Wait {
 
 #[cfg(test)]
 mod tests {
+    use super::super::block_map::BlockMap;
     use super::*;
     use crate::types::{BLOCK_SIZE, Identity};
 
@@ -185,7 +218,13 @@ mod tests {
         map.land(BlockIndex(3), 0);
         let flights = Flights::default();
         let claim = |from, to, longest| {
-            shape(&flights.claim(&map, BlockRange::new(from..to), longest, digest(), Priority::Demand))
+            shape(&flights.claim(
+                |block| map.has(block),
+                BlockRange::new(from..to),
+                longest,
+                digest(),
+                Priority::Demand,
+            ))
         };
         assert_eq!(claim(0, 6, usize::MAX), [('L', 0, 3), ('L', 4, 6)]);
         assert_eq!(claim(1, 10, 2), [('W', 0, 3), ('W', 4, 6), ('L', 6, 8), ('L', 8, 10)]);
@@ -196,9 +235,9 @@ mod tests {
     async fn a_waiter_wakes_when_its_own_blocks_have_landed() {
         let map = BlockMap::new(20 * BLOCK_SIZE, Vec::new());
         let flights = Flights::default();
-        let mut claims = flights.claim(&map, BlockRange::new(0..8), 8, digest(), Priority::Prefetch);
+        let mut claims = flights.claim(|block| map.has(block), BlockRange::new(0..8), 8, digest(), Priority::Prefetch);
         let Claim::Lead(flight) = claims.remove(0) else { panic!("the first must lead") };
-        let mut claims = flights.claim(&map, BlockRange::new(1..3), 8, digest(), Priority::Demand);
+        let mut claims = flights.claim(|block| map.has(block), BlockRange::new(1..3), 8, digest(), Priority::Demand);
         let Claim::Wait(wait) = claims.remove(0) else { panic!("the second must wait") };
         flight.wanted().await;
         flight.landed(BlockIndex(2));
@@ -211,7 +250,9 @@ mod tests {
     async fn a_failure_is_not_that_of_those_whose_blocks_have_landed() {
         let map = BlockMap::new(20 * BLOCK_SIZE, Vec::new());
         let flights = Flights::default();
-        let claim = |from, to| flights.claim(&map, BlockRange::new(from..to), 8, digest(), Priority::Demand).remove(0);
+        let claim = |from, to| {
+            flights.claim(|block| map.has(block), BlockRange::new(from..to), 8, digest(), Priority::Demand).remove(0)
+        };
         let Claim::Lead(flight) = claim(0, 8) else { panic!("the first must lead") };
         let Claim::Wait(early) = claim(0, 3) else { panic!("the second must wait") };
         flight.landed(BlockIndex(3));
@@ -224,7 +265,8 @@ mod tests {
     async fn after_a_failure_the_next_claim_leads_again() {
         let map = BlockMap::new(4 * BLOCK_SIZE, Vec::new());
         let flights = Flights::default();
-        let claim = || flights.claim(&map, BlockRange::new(0..4), 4, digest(), Priority::Demand).remove(0);
+        let claim =
+            || flights.claim(|block| map.has(block), BlockRange::new(0..4), 4, digest(), Priority::Demand).remove(0);
         let Claim::Lead(flight) = claim() else { panic!("the first must lead") };
         let Claim::Wait(wait) = claim() else { panic!("the second must wait") };
         flight.failed(CacheError::Stopping);

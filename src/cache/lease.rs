@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -13,17 +13,44 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
 use super::block_map::BlockMap;
+use super::evict::Doomed;
 use super::files::{BlobFile, BlobStore};
 use super::flights::Flights;
 use super::uncached::UncachedFile;
+use super::unkept::UnkeptRuns;
 use crate::db::{Database, Seal};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// A hold on a blob: while it lives the blob's file stays open and is not evicted.
-#[derive(Clone)]
-pub struct Lease(pub(super) Arc<Entry>);
+pub struct Lease(pub(super) Arc<Entry>, #[expect(dead_code, reason = "it counts")] Hold);
+
+/// Counts as a use of the entry.
+struct Hold(Arc<Entry>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.0.leases.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.space_changes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        // It is not retired while this lease lives, so nobody looks at the count but to count.
+        self.0.leases.fetch_add(1, Ordering::AcqRel);
+        Self(self.0.clone(), Hold(self.0.clone()))
+    }
+}
 
 impl Lease {
+    /// `None` if the entry is being evicted.
+    pub(super) fn of(entry: &Arc<Entry>) -> Option<Self> {
+        let more = |leases: u32| (leases != Entry::RETIRED).then(|| leases + 1);
+        entry.leases.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self(entry.clone(), Hold(entry.clone())))
+    }
+
     pub fn blob(&self) -> Blob {
         self.0.blob
     }
@@ -45,6 +72,14 @@ pub(super) struct Entry {
     pub(super) map: BlockMap,
     pub(super) file: BlobFile,
     pub(super) flights: Flights,
+    /// What came and found no room.
+    pub(super) unkept: UnkeptRuns,
+    /// There was no room for the last thing that was to be kept.
+    pub(super) is_tight: AtomicBool,
+    leases: AtomicU32,
+    space_changes: Arc<AtomicU64>,
+    /// Its file, once that is on its way out.
+    pub(super) doomed: Mutex<Option<Doomed>>,
     checking: [Mutex<()>; 16],
     sealing: Mutex<Sealing>,
     /// Held by the one that fills the blob.
@@ -91,24 +126,74 @@ pub(super) struct SealingTurn(u64);
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
     const MISMATCHES: u32 = 2;
+    /// Stands for "no lease, and none will be": the entry is on its way out.
+    const RETIRED: u32 = u32::MAX;
 
-    pub(super) fn load(blob: Blob, store: &BlobStore, db: &Database) -> Result<Self, CacheError> {
-        let map = BlockMap::new(blob.size, db.coverage(&blob)?);
+    pub(super) fn load(
+        blob: Blob,
+        store: &BlobStore,
+        db: &Database,
+        space_changes: Arc<AtomicU64>,
+    ) -> Result<Self, CacheError> {
+        let file = store.file(&blob)?;
+        let recorded = if file.is_nowhere() { Vec::new() } else { db.coverage(&blob)? };
+        let map = BlockMap::new(blob.size, recorded);
         let row = db.blob(&blob)?;
         let seal = row.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
         let state = seal.map_or(SealState::Open, SealState::Sealed);
-        Ok(Self {
+        let mismatches = row.map_or(0, |row| row.mismatches);
+        Ok(Self::new(blob, map, file, state, mismatches, space_changes))
+    }
+
+    /// Of a blob whose former entry is on its way out, with its file and its record.
+    pub(super) fn empty(blob: Blob, store: &BlobStore, space_changes: Arc<AtomicU64>) -> Result<Self, CacheError> {
+        let map = BlockMap::new(blob.size, Vec::new());
+        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, 0, space_changes))
+    }
+
+    fn new(
+        blob: Blob,
+        map: BlockMap,
+        file: BlobFile,
+        state: SealState,
+        mismatches: u32,
+        space_changes: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
             blob,
             map,
-            file: store.file(&blob)?,
+            file,
             flights: Flights::default(),
+            unkept: UnkeptRuns::default(),
+            is_tight: AtomicBool::new(false),
+            leases: AtomicU32::new(0),
+            space_changes,
+            doomed: Mutex::default(),
             checking: Default::default(),
             sealing: Mutex::new(Sealing { state, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
-            mismatches: AtomicU32::new(row.map_or(0, |row| row.mismatches)),
+            mismatches: AtomicU32::new(mismatches),
             was_wrong: AtomicBool::new(false),
             proofs: Notify::new(),
-        })
+        }
+    }
+
+    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here.
+    pub(super) fn retire(&self) -> bool {
+        let retired = self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if retired {
+            self.lost(self.map.all());
+        }
+        retired
+    }
+
+    pub(super) fn is_leased(&self) -> bool {
+        !matches!(self.leases.load(Ordering::Acquire), 0 | Self::RETIRED)
+    }
+
+    /// Whether a reader can be answered about this block.
+    pub(super) fn is_here(&self, block: BlockIndex) -> bool {
+        self.map.has(block) || self.unkept.has(block)
     }
 
     /// Reads from the file: `None` if a block is missing, `Err` with blocks that are missing from now on, because their
@@ -117,7 +202,7 @@ impl Entry {
         let blocks = range.blocks();
         for block in blocks.iter() {
             if !self.map.is_checked(block) && !self.check(block, buffer)? {
-                return Ok(None);
+                return self.gather(range, buffer);
             }
         }
         // A failed read of the local disk is a miss, not an error.
@@ -125,6 +210,28 @@ impl Entry {
             Ok(bytes) => Ok(Some(bytes)),
             Err(_) => Err(self.lost(blocks)),
         }
+    }
+
+    /// Answers from the file and from what is in memory only.
+    fn gather<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>, BlockRange> {
+        if self.unkept.is_empty() {
+            return Ok(None);
+        }
+        buffer.resize(buffer.len().max(range.len() as usize), 0);
+        let mut scratch = Vec::new();
+        for block in range.blocks().iter() {
+            let whole = block.bytes(self.blob.size);
+            let part = ByteRange::new(whole.start.max(range.start), whole.end.min(range.end));
+            let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
+            if let Some(run) = self.unkept.find(block) {
+                into.copy_from_slice(run.bytes(part));
+            } else if !self.map.is_checked(block) && !self.check(block, &mut scratch)? {
+                return Ok(None);
+            } else if self.file.file.read_exact_at(into, part.start).is_err() {
+                return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
+            }
+        }
+        Ok(Some(&buffer[..range.len() as usize]))
     }
 
     /// The first read of a block since this process started proves it. Answers whether the block is here.

@@ -6,24 +6,32 @@
 //! - A block is recorded only after its bytes are synced (`recorder`), so a crash never makes a hole look like data.
 //! - A block is fetched once however many readers want it (`flights`), and served only if its checksum holds (`lease`).
 //! - A blob is sealed when it is complete and equals what its origin states (`seal`).
+//! - Space is reserved before a fetch (`space`); what nobody uses makes room (`evict`), and what finds none is served
+//!   without being kept (`unkept`).
 
 mod backing;
 mod block_map;
 mod changes;
+mod evict;
 mod fetch;
 mod files;
 mod fill;
 mod flights;
 mod lease;
+mod recent;
 mod recorder;
 mod seal;
 mod slots;
+mod space;
 mod uncached;
+mod unkept;
+mod upkeep;
 mod verify;
 mod warm;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -32,15 +40,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use changes::SealChanges;
+pub use evict::Evicted;
 pub use fill::Fill;
 pub use lease::Lease;
+pub use space::{SpaceSettings, SpaceState};
 pub use verify::Verified;
 
 pub use crate::db::Seal;
 use crate::db::{Database, DbError};
 use crate::metrics::Metrics;
 use crate::origin::{Origin, OriginError};
-use crate::types::{Blob, BlobId, BlockRange, ByteRange, Identity, RemoteFile};
+use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockRange, ByteRange, Identity, RemoteFile};
 use flights::{Claim, Priority};
 use lease::Entry;
 
@@ -59,6 +69,8 @@ pub enum CacheError {
     Quarantined(BlobId),
     #[error("{0} was fetched and does not stay complete; the daemon's log says why")]
     NotKept(BlobId),
+    #[error("the cache is full, and nothing in it can be evicted")]
+    NoRoom,
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -73,8 +85,26 @@ impl From<DbError> for CacheError {
 pub struct CacheSettings {
     /// A read fails after this long without one byte for its block.
     pub give_up: Duration,
-    /// Bytes that all fetches together may hold between socket and disk.
+    /// Bytes that all fetches together may hold between socket and disk, and after it where there is no room.
     pub memory: u64,
+    pub space: SpaceSettings,
+}
+
+/// What a fetch brought, held for the reader who asked for it.
+#[derive(Default)]
+pub struct Fetched(#[expect(dead_code, reason = "it is there to be held")] Vec<Arc<unkept::UnkeptRun>>);
+
+impl Fetched {
+    fn hold(entry: &Entry, range: ByteRange) -> Self {
+        let read_at_once = range.len() <= BlockCache::HOLD_AT_ONCE;
+        Self(if read_at_once { entry.unkept.hold(range.blocks()) } else { Vec::new() })
+    }
+
+    /// `None` if a block is still missing.
+    fn complete(entry: &Entry, range: ByteRange) -> Option<Self> {
+        let held = Self::hold(entry, range);
+        range.blocks().iter().all(|block| entry.is_here(block)).then_some(held)
+    }
 }
 
 /// The contents on this node, shared by every mount.
@@ -87,21 +117,29 @@ pub struct BlockCache {
     /// Every entry somebody holds. There is never more than one of a blob, so nothing that landed is overlooked.
     entries: Mutex<HashMap<Blob, Weak<Entry>>>,
     /// Keeps entries alive a while after their last reader, with their open file and checked blocks.
-    recent: moka::sync::Cache<Blob, Arc<Entry>>,
+    recent: recent::Recent,
     recorder: recorder::Recorder,
     watchers: Mutex<Vec<Weak<SealChanges>>>,
     slots: slots::Slots,
+    space: Arc<space::Space>,
+    unkept: unkept::Unkept,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
 
 impl BlockCache {
     /// Entries, and so open files, that stay after their last reader.
-    const RECENT: u64 = 512;
+    const RECENT: usize = 512;
     /// Rounds of waiting for one read. Only damage and denied leaders make a second one necessary.
     const ROUNDS: usize = 4;
+    /// Blocks that one request of a reader brings.
+    const DEMAND_RUN: usize = 16;
     /// Blocks that one request of a prefetch brings.
     const PREFETCH_RUN: usize = 8;
+    /// Blocks ahead of a reader whose file finds no room.
+    const WINDOW: u64 = 4;
+    /// What is longer is not read at once: nobody holds all of it in memory.
+    const HOLD_AT_ONCE: u64 = 16 << 20;
     /// How long [`BlockCache::stop`] waits for the record of what has landed.
     const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -114,41 +152,65 @@ impl BlockCache {
         settings: CacheSettings,
     ) -> Result<Arc<Self>, CacheError> {
         let tasks = TaskTracker::new();
-        Ok(Arc::new(Self {
+        let held = db.held_blobs()?;
+        let for_unkept = settings.memory / 4;
+        let cache = Arc::new(Self {
             store: files::BlobStore::open(directory)?,
-            recorder: recorder::Recorder::start(db.clone(), tasks.clone()),
+            recorder: recorder::Recorder::start(db.clone(), metrics.clone(), tasks.clone()),
             db,
             origin,
             metrics,
             settings,
             entries: Mutex::default(),
-            recent: moka::sync::Cache::new(Self::RECENT),
+            recent: recent::Recent::new(Self::RECENT),
             watchers: Mutex::default(),
-            slots: slots::Slots::new(settings.memory),
+            slots: slots::Slots::new(settings.memory - for_unkept),
+            space: space::Space::new(&directory.join("blobs"), settings.space, held),
+            unkept: unkept::Unkept::new(for_unkept),
             tasks,
             stopping: CancellationToken::new(),
-        }))
+        });
+        cache.tasks.spawn(upkeep::run(Arc::downgrade(&cache), cache.stopping.clone()));
+        Ok(cache)
     }
 
     /// Takes hold of a blob. While the lease lives the blob is not evicted.
     pub fn lease(self: &Arc<Self>, blob: Blob) -> Result<Lease, CacheError> {
-        if let Some(entry) = self.recent.get(&blob) {
-            return Ok(Lease(entry));
+        if let Some(lease) = self.recent.get(&blob).and_then(|entry| Lease::of(&entry)) {
+            return Ok(lease);
         }
         let mut entries = self.entries.lock();
-        let entry = match entries.get(&blob).and_then(Weak::upgrade) {
-            Some(entry) => entry,
+        let known = entries.get(&blob).and_then(Weak::upgrade);
+        let lease = match known.as_ref().and_then(Lease::of) {
+            Some(lease) => lease,
             None => {
-                let entry = Arc::new(Entry::load(blob, &self.store, &self.db)?);
+                let entry = Arc::new(match known {
+                    Some(retired) => self.replace(&retired)?,
+                    None => Entry::load(blob, &self.store, &self.db, self.space.changes())?,
+                });
+                let lease = Lease::of(&entry).expect("nobody else knows it yet");
                 entries.retain(|_, entry| entry.strong_count() > 0);
                 entries.insert(blob, Arc::downgrade(&entry));
                 self.seal_if_complete(&entry);
-                entry
+                lease
             }
         };
         drop(entries);
-        self.recent.insert(blob, entry.clone());
-        Ok(Lease(entry))
+        // A file that could not be made is tried again by the next one who comes.
+        if !lease.0.file.is_nowhere() {
+            self.recent.insert(lease.0.clone());
+        }
+        Ok(lease)
+    }
+
+    /// A blob was opened or closed: what was used last is evicted last. In memory; recorded in time.
+    pub fn touch(&self, blob: &Blob) {
+        self.space.touch(blob);
+    }
+
+    /// How full the cache is.
+    pub fn space(&self) -> SpaceState {
+        self.space.state()
     }
 
     /// Answers from this disk, or `None` if a block is missing or damaged. Never waits for the network.
@@ -170,31 +232,37 @@ impl BlockCache {
         }
     }
 
-    /// Brings the blocks of `range` here, joining fetches that are under way. Afterwards `try_read` answers.
+    /// Brings the blocks of `range` here, joining fetches that are under way. `try_read` answers as long as the caller
+    /// has what this returns: what finds no room is in memory only.
     pub async fn fetch(
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,
         lease: &Lease,
         range: ByteRange,
-    ) -> Result<(), CacheError> {
-        let mut outcome = Ok(());
+    ) -> Result<Fetched, CacheError> {
+        let mut outcome = Ok(Fetched::default());
         for _ in 0..Self::ROUNDS {
-            let waits = self.claim(identity, file, &lease.0, range.blocks(), Priority::Demand)?;
-            if waits.is_empty() {
-                return Ok(());
-            }
-            outcome = Ok(());
-            for wait in waits {
+            let waits = self.claim(identity, file, lease, range.blocks(), Priority::Demand)?;
+            outcome = Ok(Fetched::default());
+            for wait in &waits {
                 if let Err(error) = wait.landed().await {
                     // Another identity was refused what this one may have: ask again with this one's credential.
                     let theirs = matches!(&error, CacheError::Origin(error) if error.depends_on_identity())
                         && wait.led_by() != identity.digest();
-                    if !theirs {
+                    // Read-ahead gave up for want of room: what a reader asks for comes all the same.
+                    if !theirs && !matches!(error, CacheError::NoRoom) {
                         return Err(error);
                     }
                     outcome = Err(error);
                 }
+            }
+            if outcome.is_ok() && waits.is_empty() {
+                return Ok(Fetched::hold(&lease.0, range));
+            }
+            // The flights hold what is in memory only until here.
+            if let Some(fetched) = Fetched::complete(&lease.0, range) {
+                return Ok(fetched);
             }
         }
         outcome
@@ -202,7 +270,14 @@ impl BlockCache {
 
     /// Starts bringing the blocks of `range` here and returns at once. What fails is fetched again on demand.
     pub fn prefetch(self: &Arc<Self>, identity: &Identity, file: &RemoteFile, lease: &Lease, range: ByteRange) {
-        if let Err(error) = self.claim(identity, file, &lease.0, range.blocks(), Priority::Prefetch) {
+        let (mut blocks, mut priority) = (range.blocks(), Priority::Prefetch);
+        if lease.0.is_tight.load(Ordering::Acquire) {
+            // Several readers' windows must fit into memory, or each takes away what another waits for.
+            let window = (self.unkept.capacity() / (4 * BLOCK_SIZE)).min(Self::WINDOW);
+            blocks.end.0 = blocks.end.0.min(blocks.first.0 + window as u32);
+            priority = Priority::Window;
+        }
+        if let Err(error) = self.claim(identity, file, lease, blocks, priority) {
             tracing::debug!(%error, "no read-ahead");
         }
     }
@@ -211,22 +286,22 @@ impl BlockCache {
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,
-        entry: &Arc<Entry>,
+        lease: &Lease,
         blocks: BlockRange,
         priority: Priority,
     ) -> Result<Vec<flights::Wait>, CacheError> {
         if self.stopping.is_cancelled() {
             return Err(CacheError::Stopping);
         }
-        entry.refuse_quarantined()?;
-        let claims = self.claims(identity, entry, blocks, priority);
+        lease.0.refuse_quarantined()?;
+        let claims = self.claims(identity, &lease.0, blocks, priority);
         let mut waits = Vec::with_capacity(claims.len());
         for claim in claims {
             match claim {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, entry, flight, None);
+                    self.lead(identity, file, lease, flight, None, None);
                 }
             }
         }
@@ -234,27 +309,40 @@ impl BlockCache {
     }
 
     fn claims(&self, identity: &Identity, entry: &Entry, blocks: BlockRange, priority: Priority) -> Vec<Claim> {
+        let is_here = |block| entry.is_here(block);
         if fetch::is_proved_first(&entry.blob) {
-            return entry.flights.claim_whole(&entry.map, identity.digest(), priority).into_iter().collect();
+            let claim = entry.flights.claim_whole(entry.map.all(), is_here, identity.digest(), priority);
+            return claim.into_iter().collect();
         }
         let longest = match priority {
-            Priority::Demand => usize::MAX,
-            Priority::Prefetch => Self::PREFETCH_RUN,
+            Priority::Demand => Self::DEMAND_RUN,
+            Priority::Window | Priority::Prefetch => Self::PREFETCH_RUN,
         };
-        entry.flights.claim(&entry.map, blocks, longest, identity.digest(), priority)
+        entry.flights.claim(is_here, blocks, longest, identity.digest(), priority)
     }
 
     fn lead(
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,
-        entry: &Arc<Entry>,
+        lease: &Lease,
         flight: Arc<flights::Flight>,
         slot: Option<slots::Slot>,
+        room: Option<space::Reservation>,
     ) {
-        let landing = fetch::Landing::new(entry.clone(), flight.clone());
-        let (cache, identity, file, entry) = (self.clone(), identity.clone(), file.clone(), entry.clone());
-        self.tasks.spawn(fetch::Leader { cache, identity, file, entry, flight, landing, slot }.run());
+        let leader = fetch::Leader {
+            cache: self.clone(),
+            identity: identity.clone(),
+            file: file.clone(),
+            entry: lease.0.clone(),
+            landing: fetch::Landing::new(lease.0.clone(), flight.clone()),
+            flight,
+            _lease: lease.clone(),
+            load: space::Load::new(&file.repo, file.commit),
+            slot,
+            room: Mutex::new(room),
+        };
+        self.tasks.spawn(leader.run());
     }
 
     /// The map has forgotten these blocks; the record follows, in its turn.
@@ -283,6 +371,7 @@ impl BlockCache {
     pub async fn stop(&self) {
         self.stopping.cancel();
         let recorded = tokio::time::timeout(Self::STOP_DEADLINE, async {
+            self.save_uses().await;
             self.recorder.stop().await;
             self.tasks.close();
             self.tasks.wait().await;

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::lease::Entry;
-use crate::db::{Database, LandedBlock};
+use crate::db::{Database, DbError, LandedBlock};
+use crate::metrics::Metrics;
 use crate::types::BlockRange;
 
 pub(super) struct Recorder {
@@ -21,30 +22,38 @@ enum Event {
     Landed(Arc<Entry>, LandedBlock),
     /// Struck off in its turn, so that no record of what landed before comes after it.
     Forgotten(Arc<Entry>, BlockRange),
+    /// Nothing of it is to stay on record, whatever landed before. Answered once it is struck off.
+    Evicted(Arc<Entry>, oneshot::Sender<Result<(), DbError>>),
     /// Answered once everything sent before is recorded.
     Flush(oneshot::Sender<()>),
 }
+
+/// Blocks of one blob that are synced or will be, and are not on record.
+type Unrecorded = Vec<(Arc<Entry>, Vec<LandedBlock>)>;
 
 impl Recorder {
     /// A crash loses at most what landed since the last batch.
     const INTERVAL: Duration = Duration::from_millis(250);
     const BATCH: usize = 256;
     const QUEUE: usize = 4096;
+    /// Blocks that a database which cannot write may leave behind; they are tried again with each batch.
+    const LEFT: usize = 16 * 1024;
 
-    pub(super) fn start(db: Arc<Database>, tasks: TaskTracker) -> Self {
+    pub(super) fn start(db: Arc<Database>, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
         let (events, queue) = mpsc::channel(Self::QUEUE);
-        tasks.spawn(Self::run(db, queue));
+        tasks.spawn(Self::run(db, metrics, queue));
         Self { events: Mutex::new(Some(events)), tasks }
     }
 
-    async fn run(db: Arc<Database>, mut queue: mpsc::Receiver<Event>) {
+    async fn run(db: Arc<Database>, metrics: Arc<Metrics>, mut queue: mpsc::Receiver<Event>) {
         let mut batch = Vec::with_capacity(Self::BATCH);
+        let mut left = Unrecorded::new();
         while queue.recv_many(&mut batch, Self::BATCH).await > 0 {
             let flushing = batch.iter().any(|event| matches!(event, Event::Flush(_)));
             if !flushing && batch.len() < Self::BATCH {
                 Self::gather(&mut queue, &mut batch).await;
             }
-            Self::record(&db, std::mem::take(&mut batch)).await;
+            left = Self::record(&db, &metrics, std::mem::take(&mut batch), left).await;
         }
     }
 
@@ -69,13 +78,19 @@ impl Recorder {
         }
     }
 
-    async fn record(db: &Database, batch: Vec<Event>) {
-        let mut blobs: Vec<(Arc<Entry>, Vec<LandedBlock>)> = Vec::new();
+    /// `left` could not be recorded before. Answers what is left now.
+    async fn record(db: &Database, metrics: &Metrics, batch: Vec<Event>, left: Unrecorded) -> Unrecorded {
+        let mut blobs = left;
         let mut forgotten = Vec::new();
+        let mut evicted = Vec::new();
         let mut waiting = Vec::new();
         for event in batch {
             match event {
                 Event::Flush(done) => waiting.push(done),
+                Event::Evicted(entry, done) => {
+                    blobs.retain(|(known, _)| !Arc::ptr_eq(known, &entry));
+                    evicted.push((entry.blob, done));
+                }
                 Event::Landed(entry, landed) => match blobs.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &entry)) {
                     Some((_, blocks)) => blocks.push(landed),
                     None => blobs.push((entry, vec![landed])),
@@ -94,25 +109,48 @@ impl Recorder {
                 tracing::error!(%error, blob = %blob.id, "a damaged block is still on record; its checksum will tell again");
             }
         }
-        for (entry, blocks) in blobs.into_iter().filter(|(_, blocks)| !blocks.is_empty()) {
-            Self::record_blob(db, entry, blocks).await;
+        // After what was forgotten of them, and before a new entry of the same blob records anything.
+        for (blob, done) in evicted {
+            let _ = done.send(db.strike_off(blob).await);
         }
+        let mut left = Unrecorded::new();
+        for (entry, blocks) in blobs.into_iter().filter(|(_, blocks)| !blocks.is_empty()) {
+            if let Err(error) = Self::record_blob(db, &entry, &blocks).await {
+                metrics.unrecorded_blocks.add(blocks.len() as u64);
+                let path = entry.file.path().display();
+                tracing::error!(%error, %path, "blocks could not be recorded; they can be read, and after a restart they are fetched again");
+                left.push((entry, blocks));
+            }
+        }
+        Self::shorten(&mut left);
         for done in waiting {
             let _ = done.send(());
         }
+        left
     }
 
-    async fn record_blob(db: &Database, entry: Arc<Entry>, blocks: Vec<LandedBlock>) {
-        let (blob, path) = (entry.blob, entry.file.path().to_owned());
-        let synced = tokio::task::spawn_blocking(move || entry.file.file.sync_data()).await;
-        let recorded = match synced {
-            Ok(Ok(())) => db.record(blob, blocks).await.map_err(|error| error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = recorded {
-            tracing::error!(%error, path = %path.display(), "blocks could not be recorded; a restart will fetch them again");
+    /// `Err` if the database did not take it, which may pass. A disk that cannot sync has lost what it was given.
+    async fn record_blob(db: &Database, entry: &Arc<Entry>, blocks: &[LandedBlock]) -> Result<(), DbError> {
+        let syncing = entry.clone();
+        let synced = tokio::task::spawn_blocking(move || syncing.file.file.sync_data()).await;
+        match synced.unwrap_or_else(|error| Err(error.into())) {
+            Ok(()) => db.record(entry.blob, blocks.to_vec()).await,
+            Err(error) => {
+                let path = entry.file.path().display();
+                tracing::error!(%error, %path, "blocks could not be synced; a restart will fetch them again");
+                Ok(())
+            }
         }
+    }
+
+    /// What is dropped is fetched again after a restart.
+    fn shorten(left: &mut Unrecorded) {
+        let mut room = Self::LEFT;
+        for (_, blocks) in left.iter_mut().rev() {
+            blocks.truncate(room);
+            room -= blocks.len();
+        }
+        left.retain(|(_, blocks)| !blocks.is_empty());
     }
 
     /// Waits while the queue is full, so that what is not yet recorded stays bounded.
@@ -132,6 +170,22 @@ impl Recorder {
                 let _ = events.send(event).await;
             });
         }
+    }
+
+    /// Strikes the blob off, behind what has landed of it; `retire` is the last chance to refuse. `None` if it did, or if
+    /// the queue is full. Never waits.
+    pub(super) fn evicted(
+        &self,
+        entry: &Arc<Entry>,
+        retire: impl FnOnce() -> bool,
+    ) -> Option<oneshot::Receiver<Result<(), DbError>>> {
+        let place = self.events.lock().clone()?.try_reserve_owned().ok()?;
+        if !retire() {
+            return None;
+        }
+        let (done, struck) = oneshot::channel();
+        place.send(Event::Evicted(entry.clone(), done));
+        Some(struck)
     }
 
     pub(super) async fn flush(&self) {

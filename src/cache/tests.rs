@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Fill, Lease, files};
+use super::{BlockCache, CacheError, CacheSettings, Fill, Lease, SpaceSettings, files};
 use crate::db::{Database, Seal};
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
@@ -128,7 +128,8 @@ impl Bench {
     fn over(folder: tempfile::TempDir, origin: Arc<Scripted>) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20 };
+        let settings =
+            CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space: SpaceSettings::default() };
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -144,7 +145,7 @@ impl Bench {
 
     async fn read_as(&self, identity: &Identity, range: ByteRange) -> Result<Vec<u8>, CacheError> {
         let (lease, mut buffer) = (self.lease(), Vec::new());
-        self.cache.fetch(identity, &self.file, &lease, range).await?;
+        let _fetched = self.cache.fetch(identity, &self.file, &lease, range).await?;
         Ok(self.cache.try_read(&lease, range, &mut buffer).expect("it was just fetched").to_vec())
     }
 
@@ -402,7 +403,7 @@ async fn the_smallest_budget_still_reads() {
     let origin = Arc::new(Scripted::new(LARGE));
     let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
     let metrics = Arc::new(Metrics::default());
-    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0 };
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0, space: SpaceSettings::default() };
     let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
     let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
     let whole = ByteRange::new(0, LARGE as u64);

@@ -1,14 +1,16 @@
 //! A whole content brought here on purpose: complete, proved, and with an error for whoever asked if that fails.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
 use super::flights::{Claim, Priority, Wait};
 use super::lease::{Entry, Lease, Settled};
+use super::space::Load;
 use super::{BlockCache, CacheError, fetch};
-use crate::types::{BlockIndex, BlockRange, Identity, RemoteFile};
+use crate::types::{BlockRange, Commit, Identity, RemoteFile, RepoId};
 
 impl BlockCache {
     /// Runs of one file that are under way together.
@@ -28,7 +30,7 @@ impl BlockCache {
         let entry = &lease.0;
         present(entry.map.present_bytes());
         for _ in 0..Self::WARM_ROUNDS {
-            self.warm_missing(identity, file, entry, present).await?;
+            self.warm_missing(identity, file, lease, present).await?;
             self.seal_if_complete(entry);
             if entry.settled().await == Settled::Sealed {
                 return Ok(());
@@ -37,6 +39,9 @@ impl BlockCache {
             present(entry.map.present_bytes());
         }
         entry.refuse_quarantined()?;
+        if !entry.is_complete() && entry.is_tight.load(Ordering::Acquire) {
+            return Err(CacheError::NoRoom);
+        }
         Err(CacheError::NotKept(entry.blob.id))
     }
 
@@ -44,9 +49,10 @@ impl BlockCache {
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,
-        entry: &Arc<Entry>,
+        lease: &Lease,
         present: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), CacheError> {
+        let entry = &lease.0;
         let mut waits = FuturesUnordered::new();
         let all = entry.map.all();
         let mut next = all.first;
@@ -57,7 +63,7 @@ impl BlockCache {
                 self.one_landed(&mut waits, entry, present).await?;
             }
             next.0 = all.end.0.min(missing.0 + Self::PREFETCH_RUN as u32);
-            for wait in self.warm_run(identity, file, entry, missing, next).await? {
+            for wait in self.warm_run(identity, file, lease, BlockRange { first: missing, end: next }).await? {
                 waits.push(wait_for(wait, identity.clone()).boxed());
             }
         }
@@ -86,38 +92,47 @@ impl BlockCache {
         }
     }
 
-    /// Blocks are claimed only when there is a turn for them, so that no reader waits behind what has to wait.
+    /// Blocks are claimed only when there is room and a turn for them, so that no reader waits behind what has to wait.
     async fn warm_run(
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,
-        entry: &Arc<Entry>,
-        from: BlockIndex,
-        to: BlockIndex,
+        lease: &Lease,
+        run: BlockRange,
     ) -> Result<Vec<Wait>, CacheError> {
         if self.stopping.is_cancelled() {
             return Err(CacheError::Stopping);
         }
-        let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
+        let entry = &lease.0;
         entry.refuse_quarantined()?;
+        let load = Load::new(&file.repo, file.commit);
+        let room = self.reserve(entry, entry.map.unwritten_bytes(run), Some(&load)).await;
+        let mut room = Some(room.ok_or(CacheError::NoRoom)?);
+        let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
         let mut waits = Vec::new();
-        for claim in self.claims(identity, entry, BlockRange { first: from, end: to }, Priority::Prefetch) {
+        for claim in self.claims(identity, entry, run, Priority::Prefetch) {
             match claim {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, entry, flight, slot.take());
+                    self.lead(identity, file, lease, flight, slot.take(), room.take());
                 }
             }
         }
         Ok(waits)
     }
+
+    /// Whether `bytes` of one model could be kept, if everything went that may go for it.
+    pub fn has_room(self: &Arc<Self>, repo: &RepoId, commit: Commit, bytes: u64) -> bool {
+        self.could_hold(bytes, &Load::new(repo, commit))
+    }
 }
 
-/// A flight that failed because of who led it is no failure of this one: what it did not bring is missing still, and the
-/// next round leads it.
+/// A flight that failed because of who led it, or because it was not to evict anything, is no failure of this one: what
+/// it did not bring is missing still, and the next round leads it.
 async fn wait_for(wait: Wait, identity: Identity) -> Result<(), CacheError> {
     match wait.landed().await {
+        Err(CacheError::NoRoom) => Ok(()),
         Err(CacheError::Origin(error)) if error.depends_on_identity() && wait.led_by() != identity.digest() => Ok(()),
         landed => landed,
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
 use super::places::Places;
-use super::value::{Bytes, Endpoint, LogFormat, LogLevel, PassthroughWish, Seconds, Value};
+use super::value::{Bytes, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, Seconds, Value};
 
 /// What is known of a setting without its type.
 #[derive(Debug)]
@@ -115,7 +115,49 @@ settings! {
         flag: Flag::No,
         default: |_| Bytes::new::<{ 128 << 20 }>(),
         shown: "134217728 (128 MiB)",
-        help: "How much all fetches together may hold between the network and the disk"
+        help: "How much all fetches together may hold between the network and the disk. A quarter of it is for blocks that find no room on the disk"
+    }
+    cache_max_size_bytes: Option<Bytes<0, { 1 << 60 }>> {
+        key: "cache.max_size_bytes",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: no limit but the disk's",
+        help: "How much all contents together may take on the disk, those included that are on their way. What does not fit is read without being kept"
+    }
+    cache_eviction_enabled: bool {
+        key: "cache.eviction.enabled",
+        flag: Flag::No,
+        default: |_| true,
+        shown: "true",
+        help: "Whether contents that nobody uses make room for others and go when a policy says so. With false a full cache keeps nothing new, and nothing goes but on request"
+    }
+    cache_eviction_check_interval_seconds: Seconds<1, 31_536_000> {
+        key: "cache.eviction.check_interval_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<3600>(),
+        shown: "3600",
+        help: "How often the policies are applied; first after a minute at the latest. Room for what is fetched is made at once"
+    }
+    cache_eviction_policy_unused_threshold_seconds: Seconds<1, 3_153_600_000> {
+        key: "cache.eviction.policy.unused_threshold_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<604_800>(),
+        shown: "604800 (7 days)",
+        help: "After how long without an open a content goes"
+    }
+    cache_eviction_policy_max_models: Option<Count<0, { 1 << 32 }>> {
+        key: "cache.eviction.policy.max_models",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: no limit",
+        help: "How many repositories may have contents in the cache. Of more, those used longest ago go, with what no other one shares"
+    }
+    cache_eviction_policy_min_free_space_bytes: Option<Bytes<0, { 1 << 60 }>> {
+        key: "cache.eviction.policy.min_free_space_bytes",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: 1 % of the file system, at least 8 MiB, at most 64 MiB",
+        help: "How much of the cache's file system is to stay free, whoever fills it"
     }
     database_path: Option<PathBuf> {
         key: "database.path",

@@ -148,6 +148,28 @@ impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
     }
 }
 
+/// How many, from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Count<MIN, MAX> {
+    pub fn get(&self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
+    const HINT: &'static str = "N";
+
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        given.whole_number().filter(|count| (MIN..=MAX).contains(count)).map(Self)
+    }
+}
+
 /// The root of a Hub: scheme, host, perhaps a port and a path, no slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(String);

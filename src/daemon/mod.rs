@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api::{self, socket};
-use crate::cache::{BlockCache, CacheSettings};
-use crate::config::Config;
+use crate::cache::{BlockCache, CacheSettings, SpaceSettings};
+use crate::config::{Config, Settings};
 use crate::control::{JobSeat, MountOrder, Node, Parts};
 use crate::db::Database;
 use crate::metrics::Metrics;
@@ -178,6 +178,17 @@ fn raise_open_files() {
     }
 }
 
+fn space_settings(settings: &Settings) -> SpaceSettings {
+    SpaceSettings {
+        max_size: settings.cache_max_size_bytes.map(|bytes| bytes.get()),
+        evict: settings.cache_eviction_enabled,
+        check_interval: settings.cache_eviction_check_interval_seconds.duration(),
+        unused_threshold: settings.cache_eviction_policy_unused_threshold_seconds.duration(),
+        max_models: settings.cache_eviction_policy_max_models.map(|models| models.get()),
+        min_free: settings.cache_eviction_policy_min_free_space_bytes.map(|bytes| bytes.get()),
+    }
+}
+
 /// The parts of a running daemon, lowest first.
 struct Running {
     cache: Arc<BlockCache>,
@@ -201,7 +212,8 @@ impl Running {
             metrics.clone(),
         );
         let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
-        let cache_settings = CacheSettings { give_up, memory: settings.cache_memory_bytes.get() };
+        let memory = settings.cache_memory_bytes.get();
+        let cache_settings = CacheSettings { give_up, memory, space: space_settings(settings) };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });

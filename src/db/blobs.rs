@@ -127,6 +127,8 @@ impl Database {
                 };
                 chunks[index].mark(landed);
             }
+            db.prepare_cached("UPDATE blobs SET used_at = ?2 WHERE id = ?1 AND used_at IS NULL")?
+                .execute(params![row, now() as i64])?;
             chunks.iter().try_for_each(|chunk| store_chunk(db, row, blob.size, chunk))
         })
         .await
@@ -228,7 +230,7 @@ fn seal(row: &rusqlite::Row) -> Result<Option<Seal>, rusqlite::Error> {
     Ok(Some(Seal { epoch: row.get::<_, i64>(1)? as u64, file }))
 }
 
-fn key(blob: &Blob) -> (String, i64) {
+pub(super) fn key(blob: &Blob) -> (String, i64) {
     (blob.id.to_string(), blob.size as i64)
 }
 

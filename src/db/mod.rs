@@ -9,6 +9,7 @@ mod keeps;
 mod nodes;
 mod repos;
 mod schema;
+mod uses;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use keeps::KeepRow;
 pub use contents::{CachedContent, Owner};
 pub use nodes::{NodeRow, ViewId};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
+pub use uses::{HeldBlob, ModelId};
 
 /// Blocks to a row of the `blocks` table.
 pub const CHUNK_BLOCKS: u32 = 64;

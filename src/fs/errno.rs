@@ -25,6 +25,8 @@ pub(super) fn errno(error: &FsError) -> i32 {
         FsError::Tree(TreeError::Origin(error)) | FsError::Cache(CacheError::Origin(error)) => origin(error),
         FsError::Tree(TreeError::Database(_)) => Errno::IO,
         FsError::Cache(CacheError::Disk { source, .. }) => disk(source),
+        // For read-ahead and jobs only: a reader is served without being kept.
+        FsError::Cache(CacheError::NoRoom) => Errno::NOSPC,
         FsError::Cache(
             CacheError::Database(_) | CacheError::Quarantined(_) | CacheError::NotKept(_) | CacheError::Stopping,
         ) => Errno::IO,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::cache::Lease;
 use crate::prefetch::{Ahead, Plan};
@@ -15,15 +15,10 @@ use crate::types::{ByteRange, RemoteFile};
 pub struct OpenFile {
     pub(super) remote: RemoteFile,
     pub(super) lease: Lease,
-    ahead: Mutex<Ahead>,
+    ahead: Arc<Mutex<Ahead>>,
 }
 
 impl OpenFile {
-    pub(super) fn new(remote: RemoteFile, lease: Lease) -> Self {
-        let ahead = Mutex::new(Ahead::for_file(&remote));
-        Self { remote, lease, ahead }
-    }
-
     /// What to bring beyond `read`. `at_hand` gives bytes of the file if they are here.
     pub(super) fn plan(&self, read: ByteRange, at_hand: impl Fn(ByteRange, &mut Vec<u8>) -> bool) -> Plan {
         let mut ahead = self.ahead.lock();
@@ -39,7 +34,10 @@ impl OpenFile {
 }
 
 pub(super) struct Handles {
-    files: moka::sync::Cache<Node, Arc<OpenFile>>,
+    /// What somebody has open. Each holds a lease, so nothing stays here longer.
+    files: RwLock<HashMap<Node, Arc<OpenFile>>>,
+    /// What is known of the readers of a file, for the next one who opens it.
+    patterns: moka::sync::Cache<Node, Arc<Mutex<Ahead>>>,
     scratch: Mutex<HashMap<Node, ScratchFile>>,
 }
 
@@ -49,19 +47,29 @@ struct ScratchFile {
 }
 
 impl Handles {
-    /// Files of the Hub that stay ready; the others are made ready again by their next read.
-    const FILES: u64 = 1024;
+    /// Files whose readers are remembered.
+    const PATTERNS: u64 = 1024;
 
     pub(super) fn new() -> Self {
-        Self { files: moka::sync::Cache::new(Self::FILES), scratch: Mutex::default() }
+        let patterns = moka::sync::Cache::new(Self::PATTERNS);
+        Self { files: RwLock::default(), patterns, scratch: Mutex::default() }
     }
 
     pub(super) fn file(&self, node: Node) -> Option<Arc<OpenFile>> {
-        self.files.get(&node.cold())
+        self.files.read().get(&node.cold()).cloned()
     }
 
-    pub(super) fn insert_file(&self, node: Node, file: OpenFile) -> Arc<OpenFile> {
-        self.files.get_with(node.cold(), || Arc::new(file))
+    pub(super) fn insert_file(&self, node: Node, remote: RemoteFile, lease: Lease) -> Arc<OpenFile> {
+        let node = node.cold();
+        let ahead = self.patterns.get_with(node, || Arc::new(Mutex::new(Ahead::for_file(&remote))));
+        let file = Arc::new(OpenFile { remote, lease, ahead });
+        self.files.write().entry(node).or_insert(file).clone()
+    }
+
+    /// Nobody has it open any more, or so it seems: a read that comes all the same makes it ready again.
+    pub(super) fn close_file(&self, node: Node) {
+        let closed = self.files.write().remove(&node.cold());
+        drop(closed);
     }
 
     /// The open file of a node of the writable layer. It outlives the file's name.

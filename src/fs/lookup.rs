@@ -4,6 +4,7 @@ use super::attr::{Attr, Lasting, Shape};
 use super::error::FsError;
 use super::model_fs::ModelFs;
 use super::scratch::ScratchAttr;
+use crate::cache::SpaceState;
 use crate::tree::layout::{self, Place, join};
 use crate::tree::{Node, TreeError};
 use crate::types::{Commit, RepoId, RepoPath, Revision, SnapshotEntry};
@@ -186,9 +187,17 @@ impl ModelFs {
         })
     }
 
-    /// How much room there is for what the cache brings and clients write.
+    /// How much room there is: the disk's, or that of the cache's limit where it has one.
     pub fn space(&self) -> Result<rustix::fs::StatVfs, FsError> {
-        Ok(self.scratch.statvfs()?)
+        let mut shown = self.scratch.statvfs()?;
+        let SpaceState { limit, free, .. } = self.cache.space();
+        if let Some(limit) = limit {
+            let unit = shown.f_frsize.max(1);
+            shown.f_blocks = limit.div_ceil(unit);
+            shown.f_bavail = (free / unit).min(shown.f_blocks);
+            shown.f_bfree = shown.f_bavail;
+        }
+        Ok(shown)
     }
 }
 

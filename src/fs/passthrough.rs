@@ -41,8 +41,9 @@ struct Opens {
 }
 
 struct ColdFile {
-    blob: Blob,
     opens: u32,
+    /// What is open or mapped is not evicted.
+    lease: Lease,
 }
 
 /// While a hot node is open all its opens share one id: another one for the same file would be refused.
@@ -50,7 +51,16 @@ struct HotFile {
     id: BackingId,
     opens: u32,
     /// What is read behind our back is not evicted either.
-    _lease: Lease,
+    lease: Lease,
+}
+
+/// What the end of a handle leaves.
+enum Released {
+    StillOpen,
+    LastCold(Lease),
+    LastHot(Lease),
+    /// Nobody here knew of it.
+    Unknown,
 }
 
 impl Passthrough {
@@ -108,8 +118,9 @@ impl Passthrough {
         opens.cold.contains_key(&node) || opens.refused.get(&node).is_some_and(|until| Instant::now() < *until)
     }
 
-    pub(super) fn opened_cold(&self, node: Node, blob: Blob) {
-        self.opens.lock().cold.entry(node).or_insert(ColdFile { blob, opens: 0 }).opens += 1;
+    pub(super) fn opened_cold(&self, node: Node, lease: &Lease) {
+        let first = || ColdFile { opens: 0, lease: lease.clone() };
+        self.opens.lock().cold.entry(node).or_insert_with(first).opens += 1;
     }
 
     fn refused_hot(&self, node: Node) {
@@ -127,32 +138,33 @@ impl Passthrough {
             return Ok(open.id);
         }
         let id = self.backings.get().ok_or(Errno::OPNOTSUPP)?.open(file)?;
-        opens.hot.insert(node, HotFile { id, opens: 1, _lease: lease.clone() });
+        opens.hot.insert(node, HotFile { id, opens: 1, lease: lease.clone() });
         Ok(id)
     }
 
-    /// Takes note of a handle that was closed. Answers the content whose last cold handle it was.
+    /// Takes note of a handle that was closed, and answers what remains.
     ///
     /// With the last hot one its id goes too: kept, it would hold the disk space of a file that is evicted meanwhile. The
     /// kernel sends a release after it has let go of the file, so no open that it still knows has another id.
-    fn released(&self, node: Node) -> Option<Blob> {
+    fn released(&self, node: Node) -> Released {
         let mut opens = self.opens.lock();
         if let Some(open) = opens.hot.get_mut(&node) {
             open.opens -= 1;
-            if open.opens == 0
-                && let Some(closed) = opens.hot.remove(&node)
-                && let Some(backings) = self.backings.get()
-            {
+            if open.opens > 0 {
+                return Released::StillOpen;
+            }
+            let closed = opens.hot.remove(&node);
+            if let (Some(closed), Some(backings)) = (&closed, self.backings.get()) {
                 backings.close(closed.id);
             }
-            return None;
+            return closed.map_or(Released::Unknown, |closed| Released::LastHot(closed.lease));
         }
-        let open = opens.cold.get_mut(&node)?;
+        let Some(open) = opens.cold.get_mut(&node) else { return Released::Unknown };
         open.opens -= 1;
         if open.opens > 0 {
-            return None;
+            return Released::StillOpen;
         }
-        opens.cold.remove(&node).map(|closed| closed.blob)
+        opens.cold.remove(&node).map_or(Released::Unknown, |closed| Released::LastCold(closed.lease))
     }
 }
 
@@ -218,10 +230,19 @@ impl ModelFs {
     }
 
     pub(super) fn content_released(&self, node: Node) {
-        let Some(blob) = self.passthrough.released(node) else { return };
-        // It was sealed while it was open, so its name has stayed where it was.
-        if matches!(self.cache.seal(&blob), Ok(Some(_))) {
-            self.seal_changes.add(blob);
+        let released = self.passthrough.released(node);
+        if matches!(released, Released::StillOpen) {
+            return;
+        }
+        self.handles.close_file(node);
+        if let Released::LastCold(lease) | Released::LastHot(lease) = &released {
+            self.cache.touch(&lease.blob());
+        }
+        // If it was sealed while it was open, its name has stayed where it was.
+        if let Released::LastCold(lease) = &released
+            && matches!(self.cache.seal(&lease.blob()), Ok(Some(_)))
+        {
+            self.seal_changes.add(lease.blob());
         }
     }
 

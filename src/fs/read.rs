@@ -9,7 +9,7 @@ use super::lookup::TOKEN;
 use super::model_fs::ModelFs;
 use super::mount::BackingId;
 use super::scratch::{Access, OpenFlags};
-use crate::cache::CacheError;
+use crate::cache::{CacheError, Fetched};
 use crate::tree::Node;
 use crate::tree::layout::Place;
 use crate::types::{ByteRange, RemoteFile};
@@ -45,11 +45,16 @@ impl ModelFs {
                 };
                 self.tree.authorize(&self.view.identity, &file).await?;
                 let open = self.open_file(node)?;
+                self.cache.touch(&file.blob);
                 self.loads.opened(&open);
                 if let Some(epoch) = node.epoch() {
-                    return Ok(OpenMode::Passthrough(self.open_hot(node, epoch, &open)?));
+                    let passed = self.open_hot(node, epoch, &open);
+                    if passed.is_err() {
+                        self.handles.close_file(node);
+                    }
+                    return Ok(OpenMode::Passthrough(passed?));
                 }
-                self.passthrough.opened_cold(node, file.blob);
+                self.passthrough.opened_cold(node, &open.lease);
                 // What the page cache holds may be the wrong bytes, from before they were dropped.
                 Ok(if open.lease.was_mismatched() { OpenMode::Fresh } else { OpenMode::Immutable })
             }
@@ -95,8 +100,8 @@ impl ModelFs {
         }
     }
 
-    /// Brings what a read found missing.
-    pub async fn fetch(&self, open: &OpenFile, range: ByteRange) -> Result<(), FsError> {
+    /// Brings what a read found missing. It is here as long as the caller has the answer.
+    pub async fn fetch(&self, open: &OpenFile, range: ByteRange) -> Result<Fetched, FsError> {
         let identity = &self.view.identity;
         let fetched = self.cache.fetch(identity, &open.remote, &open.lease, range).await;
         if let Err(CacheError::Origin(error)) = &fetched {
@@ -122,7 +127,7 @@ impl ModelFs {
         }
         let remote = self.remote_file(node)?;
         let lease = self.cache.lease(remote.blob)?;
-        Ok(self.handles.insert_file(node, OpenFile::new(remote, lease)))
+        Ok(self.handles.insert_file(node, remote, lease))
     }
 
     fn remote_file(&self, node: Node) -> Result<RemoteFile, FsError> {

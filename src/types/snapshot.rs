@@ -119,6 +119,11 @@ impl Snapshot {
         Some(RemoteFile { repo: self.repo.clone(), commit: self.commit, path: path.clone(), blob })
     }
 
+    /// What its contents take, each counted once however many files have it.
+    pub fn content_bytes(&self) -> u64 {
+        self.sizes.values().sum()
+    }
+
     pub fn total_bytes(&self) -> u64 {
         self.files.values().map(|blob| blob.size).sum()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheSettings};
+use weightfs::cache::{BlockCache, CacheSettings, SpaceSettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session};
@@ -33,11 +33,19 @@ pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
     pub passthrough: bool,
+    pub memory: u64,
+    pub space: SpaceSettings,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(3600), give_up: Duration::from_secs(10), passthrough: true }
+        Self {
+            refresh: Duration::from_secs(3600),
+            give_up: Duration::from_secs(10),
+            passthrough: true,
+            memory: 128 << 20,
+            space: SpaceSettings::default(),
+        }
     }
 }
 
@@ -49,7 +57,7 @@ impl Node {
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()).unwrap());
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
-        let settings = CacheSettings { give_up: options.give_up, memory: 128 << 20 };
+        let settings = CacheSettings { give_up: options.give_up, memory: options.memory, space: options.space };
         let opened = {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)

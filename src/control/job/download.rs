@@ -44,6 +44,9 @@ pub(super) async fn download(parts: &Parts, order: Download, progress: &Progress
         let text = format!("{model}: none of its {} files is meant by these patterns", snapshot.len());
         return Err(ControlError::Refused(text));
     }
+    if order.pin {
+        parts.db.keep(&model.identity.endpoint, &model.repo, &model.revision).await?;
+    }
     let count = files.len() as u64;
     let (bytes, fetched_bytes) = parts.bring(model, files, progress).await?;
     Ok(Downloaded { commit: snapshot.commit, files: count, bytes, fetched_bytes })
@@ -73,6 +76,7 @@ impl Parts {
             self.tree.authorize(&model.identity, file).await.map_err(|error| model.error(error))?;
         }
         let tally = Tally::start(self, &files, progress)?;
+        self.refuse_too_large(model, &files, &tally)?;
         let files = tally.by_content(files);
         let brought = stream::iter(files).map(|(file, names)| {
             let tally = &tally;
@@ -90,6 +94,21 @@ impl Parts {
         // Whatever came is on record when this is over.
         self.cache.flush().await;
         outcome.map(|()| (tally.total, tally.fetched()))
+    }
+
+    /// Told before hours of work, not after them.
+    fn refuse_too_large(&self, model: &ModelName, files: &[RemoteFile], tally: &Tally) -> Result<(), ControlError> {
+        let missing = tally.total.saturating_sub(tally.present.lock().sum);
+        let Some(file) = files.first().filter(|_| missing > 0) else { return Ok(()) };
+        if self.cache.has_room(&file.repo, file.commit, missing) {
+            return Ok(());
+        }
+        let state = self.cache.space();
+        Err(ControlError::Refused(format!(
+            "{model}: {missing} bytes of it are missing, and the cache has no room for them, whatever of it is evicted \
+             (free now: {} bytes); raise cache.max_size_bytes, free disk space, or clear or unpin other models",
+            state.free
+        )))
     }
 
     async fn bring_one(

@@ -3,13 +3,19 @@
 //! A job is asked for by [`super::Node::run`], tells how far it is through [`Progress`], and ends with an [`Outcome`].
 //! Dropped, it stops; what it did until then stays done. It knows no protocol and prints nothing.
 
+mod clear;
 mod download;
 mod names;
+mod pin;
 mod progress;
+mod verify;
 
+pub use clear::{Clear, Cleared};
 pub use download::{Download, Downloaded};
 pub use names::ModelName;
+pub use pin::Pinned;
 pub use progress::{Follower, Position, Progress};
+pub use verify::{Verified, Verify};
 
 use super::error::ControlError;
 use super::parts::Parts;
@@ -20,17 +26,32 @@ pub enum Job {
     /// Every snapshot this node knows.
     List,
     Download(Download),
+    Pin(ModelName),
+    Unpin(ModelName),
+    Clear(Clear),
+    Verify(Verify),
 }
 
 #[derive(Debug)]
 pub enum Outcome {
     Listed(Vec<RepoRow>),
     Downloaded(Downloaded),
+    Pinned(Pinned),
+    Unpinned,
+    Cleared(Cleared),
+    Verified(Verified),
 }
 
 pub(super) async fn run(parts: &Parts, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
     Ok(match job {
         Job::List => Outcome::Listed(parts.tree.repos()?),
         Job::Download(order) => Outcome::Downloaded(download::download(parts, order, progress).await?),
+        Job::Pin(model) => Outcome::Pinned(pin::pin(parts, model, progress).await?),
+        Job::Unpin(model) => {
+            pin::unpin(parts, model).await?;
+            Outcome::Unpinned
+        }
+        Job::Clear(order) => Outcome::Cleared(clear::clear(parts, order, progress).await?),
+        Job::Verify(order) => Outcome::Verified(verify::verify(parts, order, progress).await?),
     })
 }

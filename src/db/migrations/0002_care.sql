@@ -1,9 +1,11 @@
 -- What it takes to keep a cache for months: what was used when, what must stay, what was proved when and what proved wrong.
 
-ALTER TABLE blobs ADD COLUMN used_at INTEGER;                       -- last opened or read; NULL: not since it is recorded
+ALTER TABLE blobs ADD COLUMN used_at INTEGER;                       -- last opened or read
 ALTER TABLE blobs ADD COLUMN proved_at INTEGER;                     -- when the whole content last hashed to its name
 ALTER TABLE blobs ADD COLUMN checked_at INTEGER;                    -- when all that is here of it last matched its checksums
 ALTER TABLE blobs ADD COLUMN mismatches INTEGER NOT NULL DEFAULT 0; -- whole contents that arrived and were something else
+
+UPDATE blobs SET used_at = unixepoch(); -- nobody knows better
 
 -- Models that stay, whatever the limits are: every file of the commits that the revision leads to.
 CREATE TABLE keeps (

@@ -39,9 +39,10 @@ pub(super) async fn read_from_afar(fs: Arc<ModelFs>, node: Node, range: ByteRang
     const ROUNDS: usize = 3;
     let (mut missing, mut reply) = (missing, reply);
     for _ in 0..ROUNDS {
-        if let Err(error) = fs.fetch(&missing.0, missing.1).await {
-            return reply.error(errno(error));
-        }
+        let _fetched = match fs.fetch(&missing.0, missing.1).await {
+            Ok(fetched) => fetched,
+            Err(error) => return reply.error(errno(error)),
+        };
         match read_here(&fs, node, range, reply) {
             None => return,
             Some(again) => (missing, reply) = again,
