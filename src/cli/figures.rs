@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// 1 file, 2 files
+pub fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// 512 B, 1.5 KiB, 12.0 GiB
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

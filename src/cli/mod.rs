@@ -13,6 +13,7 @@ mod reference;
 mod status;
 mod table;
 mod umount;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ enum Command {
     Umount(umount::UmountCommand),
     Status(status::StatusCommand),
     Model(model::ModelCommand),
+    Verify(verify::VerifyCommand),
     Daemon(daemon::DaemonCommand),
 }
 
@@ -80,6 +82,10 @@ impl Command {
             Command::Status(command) => command.run(&load(common.layer.clone())?),
             Command::Model(command) => {
                 let config = load(common.layer.with(command.settings().clone()))?;
+                command.run(&config)
+            }
+            Command::Verify(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
                 command.run(&config)
             }
             Command::Daemon(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),

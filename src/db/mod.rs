@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
-pub use keeps::KeepRow;
 pub use contents::{CachedContent, Owner};
+pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
 pub use uses::{HeldBlob, ModelId};

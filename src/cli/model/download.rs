@@ -6,7 +6,7 @@ use clap::Args;
 use crate::api::proto::DownloadJob;
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
-use crate::cli::figures::size;
+use crate::cli::figures::{count, size};
 use crate::cli::flags::DaemonFlags;
 use crate::cli::job;
 use crate::cli::progress::Display;
@@ -63,9 +63,14 @@ impl DownloadCommand {
             0 => "nothing had to be fetched".to_owned(),
             bytes => format!("{} fetched", size(bytes)),
         };
-        if !quiet {
-            println!("{} ({commit}): {} files, {}, all here; {fetched}", model.title(), done.files, size(done.bytes));
+        if quiet {
+            return Ok(());
         }
-        Ok(())
+        let files = count(done.files, "file");
+        crate::cli::print(&format!(
+            "{} ({commit}): {files}, {}, all here; {fetched}\n",
+            model.title(),
+            size(done.bytes)
+        ))
     }
 }

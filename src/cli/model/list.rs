@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
 use crate::api::proto::{ListJob, RepoStatus};
-use crate::cli::figures::size;
+use crate::cli::figures::{count, size};
 use crate::cli::flags::DaemonFlags;
 use crate::cli::progress::Display;
 use crate::cli::table::{self, Columns};
@@ -76,11 +76,8 @@ impl ListCommand {
         table::push(&mut text, table::models(repos, columns, terminal));
         let complete = repos.iter().filter(|repo| table::is_complete(repo)).count();
         let bytes = repos.iter().map(|repo| repo.cached_bytes).sum();
-        text.push_str(&format!(
-            "\n{} models, {complete} of them complete; {} of them cached\n",
-            repos.len(),
-            size(bytes)
-        ));
+        let models = count(repos.len() as u64, "model");
+        text.push_str(&format!("\n{models}, {complete} complete, {} cached\n", size(bytes)));
         text
     }
 }

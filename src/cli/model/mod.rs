@@ -1,7 +1,9 @@
 //! `weightfs model …`: one file a command.
 
+mod clear;
 mod download;
 mod list;
+mod pin;
 
 use clap::{Args, Subcommand};
 
@@ -20,6 +22,10 @@ pub struct ModelCommand {
 enum Model {
     Download(download::DownloadCommand),
     List(list::ListCommand),
+    Pin(pin::PinCommand),
+    Unpin(pin::UnpinCommand),
+    Clear(clear::ClearCommand),
+    ClearAll(clear::ClearAllCommand),
 }
 
 impl ModelCommand {
@@ -27,6 +33,10 @@ impl ModelCommand {
         match &self.command {
             Model::Download(command) => &command.settings.layer,
             Model::List(command) => &command.settings.layer,
+            Model::Pin(command) => &command.settings.layer,
+            Model::Unpin(command) => &command.settings.layer,
+            Model::Clear(command) => &command.settings.layer,
+            Model::ClearAll(command) => &command.settings.layer,
         }
     }
 
@@ -34,6 +44,10 @@ impl ModelCommand {
         match self.command {
             Model::Download(command) => command.run(config),
             Model::List(command) => command.run(config),
+            Model::Pin(command) => command.run(config),
+            Model::Unpin(command) => command.run(config),
+            Model::Clear(command) => command.run(config),
+            Model::ClearAll(command) => command.run(config),
         }
     }
 }
@@ -55,6 +69,14 @@ impl ModelArguments {
         match self.revision.as_str() {
             Revision::MAIN => self.repo.to_string(),
             revision => format!("{}@{revision}", self.repo),
+        }
+    }
+
+    /// As they would be typed.
+    pub fn arguments(&self) -> String {
+        match self.revision.as_str() {
+            Revision::MAIN => self.repo.to_string(),
+            revision => format!("{} --revision {revision}", self.repo),
         }
     }
 

@@ -10,7 +10,11 @@ use crate::types::{Blob, Commit, Identity, RepoId, Revision};
 #[derive(Debug)]
 pub enum Clear {
     /// One commit of a repository, or all that are known.
-    Repo { identity: Identity, repo: RepoId, revision: Option<Revision> },
+    Repo {
+        identity: Identity,
+        repo: RepoId,
+        revision: Option<Revision>,
+    },
     All,
 }
 

@@ -39,6 +39,8 @@ pub(super) async fn unpin(parts: &Parts, model: ModelName) -> Result<(), Control
         .collect();
     Err(ControlError::Refused(match kept.as_slice() {
         [] => format!("{model} is not pinned; `weightfs model list` shows what is"),
-        kept => format!("{model} is not pinned; of {} these are: {}; name one by --revision", model.repo, kept.join(", ")),
+        kept => {
+            format!("{model} is not pinned; of {} these are: {}; name one by --revision", model.repo, kept.join(", "))
+        }
     }))
 }
