@@ -41,5 +41,6 @@ pub(super) fn repo(row: RepoRow) -> proto::RepoStatus {
         endpoint: row.endpoint,
         complete_files: row.complete_files,
         pinned: row.kept,
+        partial: row.partial,
     }
 }

@@ -60,6 +60,11 @@ impl Landing {
     pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
         Self { entry, flight, outcome: Err(CacheError::Stopping) }
     }
+
+    /// Ends the flight now.
+    pub(super) fn end(mut self, outcome: Result<(), CacheError>) {
+        self.outcome = outcome;
+    }
 }
 
 impl Drop for Landing {

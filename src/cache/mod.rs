@@ -9,6 +9,7 @@
 //! - Space is reserved before a fetch (`space`); what nobody uses makes room (`evict`), and what finds none is served
 //!   without being kept (`unkept`).
 
+mod adopt;
 mod backing;
 mod block_map;
 mod changes;
@@ -39,6 +40,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use adopt::{Adopted, Sharing};
 pub use changes::SealChanges;
 pub use evict::Evicted;
 pub use fill::Fill;
@@ -71,6 +73,9 @@ pub enum CacheError {
     NotKept(BlobId),
     #[error("the cache is full, and nothing in it can be evicted")]
     NoRoom,
+    /// For those who waited: it is missing as before, and theirs to bring.
+    #[error("whoever brought it gave it up")]
+    GivenUp,
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -251,7 +256,7 @@ impl BlockCache {
                     let theirs = matches!(&error, CacheError::Origin(error) if error.depends_on_identity())
                         && wait.led_by() != identity.digest();
                     // Read-ahead gave up for want of room: what a reader asks for comes all the same.
-                    if !theirs && !matches!(error, CacheError::NoRoom) {
+                    if !theirs && !matches!(error, CacheError::NoRoom | CacheError::GivenUp) {
                         return Err(error);
                     }
                     outcome = Err(error);

@@ -132,7 +132,7 @@ impl BlockCache {
 /// it did not bring is missing still, and the next round leads it.
 async fn wait_for(wait: Wait, identity: Identity) -> Result<(), CacheError> {
     match wait.landed().await {
-        Err(CacheError::NoRoom) => Ok(()),
+        Err(CacheError::NoRoom | CacheError::GivenUp) => Ok(()),
         Err(CacheError::Origin(error)) if error.depends_on_identity() && wait.led_by() != identity.digest() => Ok(()),
         landed => landed,
     }

@@ -140,6 +140,7 @@ mod tests {
             endpoint: "https://huggingface.co".to_owned(),
             complete_files: if cached_bytes == bytes { 11 } else { 3 },
             pinned: revision == "main",
+            partial: false,
         };
         let mount = MountStatus {
             directory: "/mnt/hf".to_owned(),
@@ -219,7 +220,7 @@ Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
             json!({
                 "repo": "datasets/acme/big", "revision": null, "commit": "0123456789abcdef0123456789abcdef01234567",
                 "files": 11, "bytes": 12_345_678_901_u64, "cached_bytes": 5, "endpoint": "https://huggingface.co",
-                "complete_files": 3, "complete": false, "pinned": false,
+                "complete_files": 3, "complete": false, "pinned": false, "partial": false,
             })
         );
         assert_eq!(daemon["counters"], json!({ "fetched_bytes": 4, "read_bytes": 9 }));

@@ -51,6 +51,7 @@ fn cell(repo: &RepoStatus, column: &str, columns: Columns) -> Cell {
         "COMMIT" => repo.commit.get(..12).unwrap_or(&repo.commit).to_owned(),
         "FILES" => format!("{}/{}", repo.complete_files, repo.files),
         "SIZE" => size(repo.bytes),
+        "CACHED" if is_complete(repo) && repo.partial => "as imported".to_owned(),
         "CACHED" if is_complete(repo) => "complete".to_owned(),
         "CACHED" => percent(repo.cached_bytes, repo.bytes),
         "PINNED" if repo.pinned => "yes".to_owned(),
@@ -59,7 +60,7 @@ fn cell(repo: &RepoStatus, column: &str, columns: Columns) -> Cell {
     })
 }
 
-/// Whether it loads with no network.
+/// Whether all that is known of it loads with no network.
 pub fn is_complete(repo: &RepoStatus) -> bool {
     repo.complete_files == repo.files
 }
@@ -76,6 +77,7 @@ pub fn model_json(repo: &RepoStatus) -> Value {
         "cached_bytes": repo.cached_bytes,
         "complete": is_complete(repo),
         "pinned": repo.pinned,
+        "partial": repo.partial,
         "endpoint": repo.endpoint,
     })
 }

@@ -66,7 +66,7 @@ impl VerifyCommand {
         }
         ensure!(
             verified.broken_files == 0,
-            "{title}: {} not complete any more; `weightfs verify` with the Hub in reach, or reading, fetches what is missing",
+            "{title}: {} not complete any more; `weightfs model download`, or reading it, fetches what is missing",
             match verified.broken_files {
                 1 => "1 file is".to_owned(),
                 files => format!("{files} files are"),

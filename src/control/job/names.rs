@@ -43,8 +43,13 @@ impl Parts {
                 .remark(format!("{model}: the Hub does not answer ({error}); taking commit {commit}, as known here"))
                 .await;
         }
-        let snapshot = self.tree.snapshot(identity, repo, newest.commit).await;
-        snapshot.map_err(|error| model.error(error))
+        let snapshot = self.tree.whole_snapshot(identity, repo, newest.commit).await;
+        let snapshot = snapshot.map_err(|error| model.error(error))?;
+        if snapshot.partial {
+            let files = snapshot.len();
+            progress.remark(format!("{model}: only the {files} files that were imported are known of it")).await;
+        }
+        Ok(snapshot)
     }
 }
 
