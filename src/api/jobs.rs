@@ -11,7 +11,8 @@ use tonic::Status;
 
 use crate::control::ControlError;
 use crate::control::job::{
-    Clear, Cleared, Download, Downloaded, Follower, Job, ModelName, Outcome, Pinned, Position, Verified, Verify,
+    Clear, Cleared, Download, Downloaded, Follower, Import, Imported, Job, ModelName, Outcome, Pinned, Position,
+    Verified, Verify,
 };
 use crate::types::{Identity, ParseRepoError, RepoId, Revision, Token};
 
@@ -44,6 +45,9 @@ pub(super) fn read(request: JobRequest) -> Result<Job, Status> {
         JobMessage::Clear(proto::ClearJob { repo: None, .. }) => Job::Clear(Clear::All),
         JobMessage::Clear(proto::ClearJob { repo: Some(name), revision: at }) => {
             Job::Clear(Clear::Repo { repo: repo(&name)?, revision: at.as_deref().map(revision).transpose()?, identity })
+        }
+        JobMessage::Import(proto::ImportJob { directory, link }) => {
+            Job::Import(Import { identity, directory: directory.into(), link })
         }
         JobMessage::Verify(proto::VerifyJob { repo: name, revision: at, repair }) => {
             let (repo, revision) = (name.as_deref().map(repo).transpose()?, at.as_deref().map(revision).transpose()?);
@@ -151,6 +155,9 @@ fn message(outcome: Outcome) -> OutcomeMessage {
         Outcome::Unpinned => OutcomeMessage::Unpinned(proto::Unpinned {}),
         Outcome::Cleared(Cleared { files, freed_bytes, shared_bytes, pinned_bytes, in_use }) => {
             OutcomeMessage::Cleared(proto::Cleared { files, freed_bytes, shared_bytes, pinned_bytes, in_use })
+        }
+        Outcome::Imported(Imported { models, files, bytes, new_bytes, refused }) => {
+            OutcomeMessage::Imported(proto::Imported { models, files, bytes, new_bytes, refused })
         }
         Outcome::Verified(Verified { files, bytes, damaged_files, damaged_bytes, repaired_files, broken_files }) => {
             OutcomeMessage::Verified(proto::Verified {

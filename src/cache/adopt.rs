@@ -100,7 +100,8 @@ impl Adoption {
             // What is hashed is what is kept: the source may change meanwhile.
             let from = if ours { &entry.file.file } else { &self.source };
             if ours && !self.unproved.linked {
-                copy(&self.source, &entry.file.file, range.start, range.len()).map_err(|cause| entry.file.error(cause))?;
+                copy(&self.source, &entry.file.file, range.start, range.len())
+                    .map_err(|cause| entry.file.error(cause))?;
             }
             from.read_exact_at(&mut self.buffer, range.start).map_err(|cause| entry.file.error(cause))?;
             self.proof.update(&self.buffer);
@@ -175,7 +176,11 @@ impl BlockCache {
         }
         unproved.end(true);
         // What was here before was not looked at.
-        if whole { self.seal_proved(&lease.0, sha256) } else { self.seal_if_complete(&lease.0) }
+        if whole {
+            self.seal_proved(&lease.0, sha256)
+        } else {
+            self.seal_if_complete(&lease.0)
+        }
         match lease.0.settled().await {
             Settled::Sealed => Ok(Adopted::Kept),
             Settled::Open => Err(CacheError::NotKept(blob.id)),
@@ -194,8 +199,7 @@ impl BlockCache {
                 nobody,
                 Priority::Prefetch,
             );
-            let mut unproved =
-                Unproved { entry: entry.clone(), landings: Vec::new(), blocks: Vec::new(), linked };
+            let mut unproved = Unproved { entry: entry.clone(), landings: Vec::new(), blocks: Vec::new(), linked };
             let mut waits = Vec::new();
             for claim in claims {
                 match claim {

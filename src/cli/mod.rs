@@ -4,6 +4,7 @@ mod asking;
 mod daemon;
 mod figures;
 mod flags;
+mod import;
 mod job;
 mod model;
 mod mount;
@@ -54,6 +55,7 @@ enum Command {
     Status(status::StatusCommand),
     Model(model::ModelCommand),
     Verify(verify::VerifyCommand),
+    Import(import::ImportCommand),
     Daemon(daemon::DaemonCommand),
 }
 
@@ -85,6 +87,10 @@ impl Command {
                 command.run(&config)
             }
             Command::Verify(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
+                command.run(&config)
+            }
+            Command::Import(command) => {
                 let config = load(common.layer.with(command.settings.layer.clone()))?;
                 command.run(&config)
             }

@@ -492,7 +492,8 @@ mod tests {
         let whole = snapshot(&repo, 1, false);
         let part = |paths: &[&str]| {
             let files = whole.files().filter(|(path, _)| paths.contains(&path.as_str()));
-            let (mut part, _) = Snapshot::new(repo.clone(), whole.commit, files.map(|(path, blob)| (path.clone(), blob)));
+            let (mut part, _) =
+                Snapshot::new(repo.clone(), whole.commit, files.map(|(path, blob)| (path.clone(), blob)));
             part.partial = true;
             Arc::new(part)
         };

@@ -28,7 +28,11 @@ pub(super) fn errno(error: &FsError) -> i32 {
         // For read-ahead and jobs only: a reader is served without being kept.
         FsError::Cache(CacheError::NoRoom) => Errno::NOSPC,
         FsError::Cache(
-            CacheError::Database(_) | CacheError::Quarantined(_) | CacheError::NotKept(_) | CacheError::GivenUp | CacheError::Stopping,
+            CacheError::Database(_)
+            | CacheError::Quarantined(_)
+            | CacheError::NotKept(_)
+            | CacheError::GivenUp
+            | CacheError::Stopping,
         ) => Errno::IO,
         FsError::Scratch(ScratchError { source, .. }) | FsError::OpenScratch { source, .. } => {
             match Errno::from_io_error(source).unwrap_or(Errno::IO) {

@@ -52,6 +52,8 @@ pub struct Tree {
     listings: moka::future::Cache<(IdentityDigest, RepoId, Commit), Result<Arc<Snapshot>, OriginError>>,
     snapshots: moka::sync::Cache<(Arc<str>, RepoId, Commit), Arc<Snapshot>>,
     refreshing: moka::sync::Cache<(IdentityDigest, RepoId, Revision), ()>,
+    /// Partial lists whose whole could not be had just now.
+    unlisted: moka::sync::Cache<(IdentityDigest, RepoId, Commit), ()>,
 }
 
 impl Tree {
@@ -79,6 +81,10 @@ impl Tree {
             snapshots: moka::sync::Cache::builder()
                 .max_capacity(Self::LISTED_FILES)
                 .weigher(|_, snapshot: &Arc<Snapshot>| Self::LIST_COST + snapshot.len() as u32)
+                .build(),
+            unlisted: moka::sync::Cache::builder()
+                .max_capacity(Self::REMEMBERED)
+                .time_to_live(Self::REFRESH_PAUSE)
                 .build(),
             refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
         })

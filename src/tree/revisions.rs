@@ -20,7 +20,7 @@ pub struct Newest {
 
 impl Tree {
     /// How long a client that writes another commit into `refs/` waits for our own refresh.
-    const REFRESH_DEADLINE: Duration = Duration::from_secs(10);
+    pub(super) const REFRESH_DEADLINE: Duration = Duration::from_secs(10);
 
     /// Whether `repo` exists for this identity. A known one costs no network.
     pub async fn exists(self: &Arc<Self>, identity: &Identity, repo: &RepoId) -> Result<(), TreeError> {

@@ -29,15 +29,24 @@ impl Tree {
         repo: &RepoId,
         commit: Commit,
     ) -> Result<Arc<Snapshot>, TreeError> {
-        let known = self.known_snapshot(identity, repo, commit)?;
-        match known {
-            Some(whole) if !whole.partial || identity.offline => Ok(whole),
-            Some(partial) => match self.listed(identity, repo, commit).await {
-                Err(TreeError::Origin(error)) if error.is_transient() => Ok(partial),
-                listed => listed,
-            },
-            None => self.listed(identity, repo, commit).await,
+        let partial = match self.known_snapshot(identity, repo, commit)? {
+            Some(whole) if !whole.partial || identity.offline => return Ok(whole),
+            Some(partial) => partial,
+            None => return self.listed(identity, repo, commit).await,
+        };
+        // An origin that is away is not waited for at every name that is not in the list.
+        let key = (identity.digest(), repo.clone(), commit);
+        if self.unlisted.contains_key(&key) {
+            return Ok(partial);
         }
+        let listed = tokio::time::timeout(Self::REFRESH_DEADLINE, self.listed(identity, repo, commit)).await;
+        match listed {
+            Ok(Err(TreeError::Origin(error))) if error.is_transient() => {}
+            Ok(listed) => return listed,
+            Err(_) => tracing::warn!(%repo, %commit, "the Hub is slow; only the files that were imported are known"),
+        }
+        self.unlisted.insert(key, ());
+        Ok(partial)
     }
 
     async fn listed(

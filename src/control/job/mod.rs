@@ -5,6 +5,7 @@
 
 mod clear;
 mod download;
+mod import;
 mod names;
 mod pin;
 mod progress;
@@ -12,6 +13,7 @@ mod verify;
 
 pub use clear::{Clear, Cleared};
 pub use download::{Download, Downloaded};
+pub use import::{Import, Imported};
 pub use names::ModelName;
 pub use pin::Pinned;
 pub use progress::{Follower, Position, Progress};
@@ -30,6 +32,7 @@ pub enum Job {
     Unpin(ModelName),
     Clear(Clear),
     Verify(Verify),
+    Import(Import),
 }
 
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub enum Outcome {
     Unpinned,
     Cleared(Cleared),
     Verified(Verified),
+    Imported(Imported),
 }
 
 pub(super) async fn run(parts: &Parts, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
@@ -52,6 +56,7 @@ pub(super) async fn run(parts: &Parts, job: Job, progress: &Progress) -> Result<
             Outcome::Unpinned
         }
         Job::Clear(order) => Outcome::Cleared(clear::clear(parts, order, progress).await?),
+        Job::Import(order) => Outcome::Imported(import::import(parts, order, progress).await?),
         Job::Verify(order) => Outcome::Verified(verify::verify(parts, order, progress).await?),
     })
 }
