@@ -11,8 +11,8 @@ use tonic::Status;
 
 use crate::control::ControlError;
 use crate::control::job::{
-    Clear, Cleared, Download, Downloaded, Follower, Import, Imported, Job, ModelName, Outcome, Pinned, Position,
-    Verified, Verify,
+    Clear, Cleared, Download, Downloaded, Export, Exported, Follower, Import, Imported, Job, ModelName, Outcome,
+    Pinned, Position, Verified, Verify,
 };
 use crate::types::{Identity, ParseRepoError, RepoId, Revision, Token};
 
@@ -48,6 +48,9 @@ pub(super) fn read(request: JobRequest) -> Result<Job, Status> {
         }
         JobMessage::Import(proto::ImportJob { directory, link }) => {
             Job::Import(Import { identity, directory: directory.into(), link })
+        }
+        JobMessage::Export(proto::ExportJob { model: name, directory, hub_cache, umask }) => {
+            Job::Export(Export { model: model(name)?, directory: directory.into(), hub_cache, umask })
         }
         JobMessage::Verify(proto::VerifyJob { repo: name, revision: at, repair }) => {
             let (repo, revision) = (name.as_deref().map(repo).transpose()?, at.as_deref().map(revision).transpose()?);
@@ -158,6 +161,9 @@ fn message(outcome: Outcome) -> OutcomeMessage {
         }
         Outcome::Imported(Imported { models, files, bytes, new_bytes, refused }) => {
             OutcomeMessage::Imported(proto::Imported { models, files, bytes, new_bytes, refused })
+        }
+        Outcome::Exported(Exported { commit, files, bytes, written_bytes }) => {
+            OutcomeMessage::Exported(proto::Exported { commit: commit.to_string(), files, bytes, written_bytes })
         }
         Outcome::Verified(Verified { files, bytes, damaged_files, damaged_bytes, repaired_files, broken_files }) => {
             OutcomeMessage::Verified(proto::Verified {

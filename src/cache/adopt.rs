@@ -250,7 +250,7 @@ impl BlockCache {
 }
 
 /// By the kernel where it can: then file systems that share blocks do.
-fn copy(from: &File, to: &File, start: u64, len: u64) -> io::Result<()> {
+pub(super) fn copy(from: &File, to: &File, start: u64, len: u64) -> io::Result<()> {
     let (mut read, mut written) = (start, start);
     while read < start + len {
         let left = (start + len - read) as usize;

@@ -13,6 +13,7 @@ mod adopt;
 mod backing;
 mod block_map;
 mod changes;
+mod copy_out;
 mod evict;
 mod fetch;
 mod files;
@@ -71,6 +72,8 @@ pub enum CacheError {
     Quarantined(BlobId),
     #[error("{0} was fetched and does not stay complete; the daemon's log says why")]
     NotKept(BlobId),
+    #[error("cannot be written: {0}")]
+    NotWritten(Arc<std::io::Error>),
     #[error("the cache is full, and nothing in it can be evicted")]
     NoRoom,
     /// For those who waited: it is missing as before, and theirs to bring.

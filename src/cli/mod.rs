@@ -2,6 +2,7 @@
 
 mod asking;
 mod daemon;
+mod export;
 mod figures;
 mod flags;
 mod import;
@@ -56,6 +57,7 @@ enum Command {
     Model(model::ModelCommand),
     Verify(verify::VerifyCommand),
     Import(import::ImportCommand),
+    Export(export::ExportCommand),
     Daemon(daemon::DaemonCommand),
 }
 
@@ -91,6 +93,10 @@ impl Command {
                 command.run(&config)
             }
             Command::Import(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
+                command.run(&config)
+            }
+            Command::Export(command) => {
                 let config = load(common.layer.with(command.settings.layer.clone()))?;
                 command.run(&config)
             }

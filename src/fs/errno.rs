@@ -31,6 +31,7 @@ pub(super) fn errno(error: &FsError) -> i32 {
             CacheError::Database(_)
             | CacheError::Quarantined(_)
             | CacheError::NotKept(_)
+            | CacheError::NotWritten(_)
             | CacheError::GivenUp
             | CacheError::Stopping,
         ) => Errno::IO,

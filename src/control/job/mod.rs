@@ -5,6 +5,7 @@
 
 mod clear;
 mod download;
+mod export;
 mod import;
 mod names;
 mod pin;
@@ -13,6 +14,7 @@ mod verify;
 
 pub use clear::{Clear, Cleared};
 pub use download::{Download, Downloaded};
+pub use export::{Export, Exported};
 pub use import::{Import, Imported};
 pub use names::ModelName;
 pub use pin::Pinned;
@@ -33,6 +35,7 @@ pub enum Job {
     Clear(Clear),
     Verify(Verify),
     Import(Import),
+    Export(Export),
 }
 
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub enum Outcome {
     Cleared(Cleared),
     Verified(Verified),
     Imported(Imported),
+    Exported(Exported),
 }
 
 pub(super) async fn run(parts: &Parts, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
@@ -57,6 +61,7 @@ pub(super) async fn run(parts: &Parts, job: Job, progress: &Progress) -> Result<
         }
         Job::Clear(order) => Outcome::Cleared(clear::clear(parts, order, progress).await?),
         Job::Import(order) => Outcome::Imported(import::import(parts, order, progress).await?),
+        Job::Export(order) => Outcome::Exported(export::export(parts, order, progress).await?),
         Job::Verify(order) => Outcome::Verified(verify::verify(parts, order, progress).await?),
     })
 }
