@@ -22,13 +22,13 @@ impl BlockCache {
     ///
     /// `None` if that sealing is over, or ends now because somebody has written to the file: then every block is proved
     /// again, first when it is read and the whole at once.
-    pub fn sealed_file(self: &Arc<Self>, lease: &Lease, epoch: u64) -> Option<File> {
+    pub fn sealed_file<'l>(self: &Arc<Self>, lease: &'l Lease, epoch: u64) -> Option<&'l File> {
         let entry = &lease.0;
         let seal = entry.seal().filter(|seal| seal.epoch == epoch)?;
-        let looked_at = File::open(entry.file.path()).and_then(|file| Ok((files::stamp(&file)?, file)));
-        match looked_at {
-            Ok((stamp, file)) if stamp == seal.file => Some(file),
-            Ok((stamp, _)) => {
+        // A file that was taken away or replaced at its path shows it too: the loss of a name changes the ctime.
+        match files::stamp(&entry.file.file) {
+            Ok(stamp) if stamp == seal.file => Some(&entry.file.file),
+            Ok(stamp) => {
                 self.distrust(entry, &format!("it was {:?} and is {stamp:?}", seal.file));
                 None
             }

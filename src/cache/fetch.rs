@@ -182,6 +182,10 @@ impl Leader {
                 let part = piece.split_to(piece.len().min(block - gathered));
                 gathered += part.len();
                 pieces.push(part);
+                let place = next.bytes(size).start + gathered as u64;
+                if *next == self.flight.blocks.first && gathered < block && self.flight.is_enough(place) {
+                    self.serve_early(*next, &pieces);
+                }
                 if gathered == block {
                     self.receive_block(*next, std::mem::take(&mut pieces)).await?;
                     gathered = 0;
@@ -234,6 +238,14 @@ impl Leader {
             }
         }
         Ok(true)
+    }
+
+    /// A reader waits for no more than the beginning of the first block.
+    fn serve_early(&self, block: BlockIndex, pieces: &[Bytes]) {
+        let run = UnkeptRun::beginning(block, self.entry.blob.size, pieces.concat().into());
+        self.entry.unkept.add(&run);
+        self.flight.hold(&run);
+        self.flight.arrived(run.end());
     }
 
     async fn receive_block(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {

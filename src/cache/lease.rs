@@ -196,6 +196,17 @@ impl Entry {
         self.map.has(block) || self.unkept.has(block)
     }
 
+    /// Whether a reader can be answered about these bytes.
+    pub(super) fn can_answer(&self, range: ByteRange) -> bool {
+        range.blocks().iter().all(|block| self.is_here(block) || self.unkept.find(self.part(block, range)).is_some())
+    }
+
+    /// What of `range` lies in `block`.
+    fn part(&self, block: BlockIndex, range: ByteRange) -> ByteRange {
+        let whole = block.bytes(self.blob.size);
+        ByteRange::new(whole.start.max(range.start), whole.end.min(range.end))
+    }
+
     /// Reads from the file: `None` if a block is missing, `Err` with blocks that are missing from now on, because their
     /// bytes are not what was recorded.
     pub(super) fn read<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>, BlockRange> {
@@ -220,10 +231,9 @@ impl Entry {
         buffer.resize(buffer.len().max(range.len() as usize), 0);
         let mut scratch = Vec::new();
         for block in range.blocks().iter() {
-            let whole = block.bytes(self.blob.size);
-            let part = ByteRange::new(whole.start.max(range.start), whole.end.min(range.end));
+            let part = self.part(block, range);
             let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
-            if let Some(run) = self.unkept.find(block) {
+            if let Some(run) = self.unkept.find(part) {
                 into.copy_from_slice(run.bytes(part));
             } else if !self.map.is_checked(block) && !self.check(block, &mut scratch)? {
                 return Ok(None);

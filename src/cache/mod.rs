@@ -105,13 +105,13 @@ pub struct Fetched(#[expect(dead_code, reason = "it is there to be held")] Vec<A
 impl Fetched {
     fn hold(entry: &Entry, range: ByteRange) -> Self {
         let read_at_once = range.len() <= BlockCache::HOLD_AT_ONCE;
-        Self(if read_at_once { entry.unkept.hold(range.blocks()) } else { Vec::new() })
+        Self(if read_at_once { entry.unkept.hold(range) } else { Vec::new() })
     }
 
-    /// `None` if a block is still missing.
+    /// `None` if something is still missing.
     fn complete(entry: &Entry, range: ByteRange) -> Option<Self> {
         let held = Self::hold(entry, range);
-        range.blocks().iter().all(|block| entry.is_here(block)).then_some(held)
+        entry.can_answer(range).then_some(held)
     }
 }
 
@@ -251,7 +251,8 @@ impl BlockCache {
     ) -> Result<Fetched, CacheError> {
         let mut outcome = Ok(Fetched::default());
         for _ in 0..Self::ROUNDS {
-            let waits = self.claim(identity, file, lease, range.blocks(), Priority::Demand)?;
+            let mut waits = self.claim(identity, file, lease, range.blocks(), Priority::Demand)?;
+            waits.iter_mut().for_each(|wait| wait.only_until(range.end));
             outcome = Ok(Fetched::default());
             for wait in &waits {
                 if let Err(error) = wait.landed().await {

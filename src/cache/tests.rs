@@ -1,5 +1,7 @@
 //! The cache against an origin that does as it is told.
 
+mod space;
+
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,6 +218,22 @@ async fn recorded_blocks_are_read_again_without_the_origin() {
     let bench = bench.restart().await;
     assert!(bench.read(blocks(3, 5)).await.unwrap() == bench.content(blocks(3, 5)));
     assert_eq!(bench.origin.asked_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_reader_of_a_header_does_not_wait_for_the_block() {
+    let mut origin = Scripted::new(LARGE);
+    let gate = Arc::new(Semaphore::new(2));
+    origin.gate = Some(gate.clone());
+    let bench = Bench::new(origin);
+    let header = ByteRange::new(8, PIECE as u64 + 1000);
+    assert!(bench.read(header).await.unwrap() == bench.content(header));
+    // What follows the header in its block is not here for that.
+    let rest = ByteRange::new(header.end, BLOCK_SIZE);
+    assert!(bench.cache.try_read(&bench.lease(), rest, &mut Vec::new()).is_none());
+    gate.add_permits(1000);
+    assert!(bench.read(blocks(0, 1)).await.unwrap() == bench.content(blocks(0, 1)));
+    assert_eq!(*bench.origin.asked.lock(), [blocks(0, 1)]);
 }
 
 #[tokio::test]

@@ -11,21 +11,36 @@ use parking_lot::Mutex;
 
 use crate::types::{BlockIndex, BlockRange, ByteRange};
 
-/// Blocks in a row of one content, in one piece of memory.
+/// Blocks in a row of one content, or the beginning of one that is on its way, in one piece of memory.
 pub(super) struct UnkeptRun {
+    /// Those that are whole.
     blocks: BlockRange,
-    start: u64,
+    range: ByteRange,
     bytes: Bytes,
 }
 
 impl UnkeptRun {
     pub(super) fn new(blocks: BlockRange, size: u64, bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self { blocks, start: blocks.bytes(size).start, bytes })
+        Arc::new(Self { blocks, range: blocks.bytes(size), bytes })
+    }
+
+    /// The beginning of a block that is not all here yet: it never counts as the block.
+    pub(super) fn beginning(block: BlockIndex, size: u64, bytes: Bytes) -> Arc<Self> {
+        let range = ByteRange::at(block.bytes(size).start, bytes.len() as u64);
+        Arc::new(Self { blocks: BlockRange { first: block, end: block }, range, bytes })
     }
 
     /// The bytes of `range`, which lies in this run.
     pub(super) fn bytes(&self, range: ByteRange) -> &[u8] {
-        &self.bytes[(range.start - self.start) as usize..(range.end - self.start) as usize]
+        &self.bytes[(range.start - self.range.start) as usize..(range.end - self.range.start) as usize]
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.range.end
+    }
+
+    fn covers(&self, range: ByteRange) -> bool {
+        self.range.start <= range.start && range.end <= self.range.end
     }
 
     pub(super) fn has(&self, block: BlockIndex) -> bool {
@@ -44,23 +59,23 @@ impl UnkeptRuns {
         runs.push(Arc::downgrade(run));
     }
 
-    /// The latest one with this block: an earlier one may have been wrong.
-    pub(super) fn find(&self, block: BlockIndex) -> Option<Arc<UnkeptRun>> {
-        self.0.lock().iter().rev().filter_map(Weak::upgrade).find(|run| run.has(block))
+    /// The latest one with all these bytes: an earlier one may have been wrong.
+    pub(super) fn find(&self, range: ByteRange) -> Option<Arc<UnkeptRun>> {
+        self.0.lock().iter().rev().filter_map(Weak::upgrade).find(|run| run.covers(range))
     }
 
     pub(super) fn has(&self, block: BlockIndex) -> bool {
-        self.find(block).is_some()
+        self.0.lock().iter().filter_map(Weak::upgrade).any(|run| run.has(block))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }
 
-    /// Everything of `blocks` that is here.
-    pub(super) fn hold(&self, blocks: BlockRange) -> Vec<Arc<UnkeptRun>> {
+    /// Everything of `range` that is here.
+    pub(super) fn hold(&self, range: ByteRange) -> Vec<Arc<UnkeptRun>> {
         let runs = self.0.lock();
-        let wanted = |run: &Arc<UnkeptRun>| run.blocks.first < blocks.end && blocks.first < run.blocks.end;
+        let wanted = |run: &Arc<UnkeptRun>| run.range.start < range.end && range.start < run.range.end;
         runs.iter().filter_map(Weak::upgrade).filter(wanted).collect()
     }
 }
@@ -118,7 +133,7 @@ mod tests {
             unkept.put(run);
         };
         put(0, 1);
-        let held = runs.hold(BlockRange::new(0..1));
+        let held = runs.hold(ByteRange::new(0, BLOCK_SIZE));
         put(1, 2);
         put(2, 3);
         put(3, 4);
@@ -137,5 +152,15 @@ mod tests {
         let run = UnkeptRun::new(BlockRange::new(3..5), 100 * BLOCK_SIZE, bytes.clone().into());
         let at = 3 * BLOCK_SIZE + 999;
         assert_eq!(run.bytes(ByteRange::at(at, 2000)), &bytes[999..2999]);
+    }
+
+    #[test]
+    fn the_beginning_of_a_block_is_not_the_block() {
+        let (runs, at) = (UnkeptRuns::default(), 3 * BLOCK_SIZE);
+        let beginning = UnkeptRun::beginning(BlockIndex(3), 100 * BLOCK_SIZE, vec![7; 1000].into());
+        runs.add(&beginning);
+        assert!(!runs.has(BlockIndex(3)));
+        assert_eq!(runs.find(ByteRange::at(at + 10, 990)).unwrap().bytes(ByteRange::at(at + 10, 990)), [7; 990]);
+        assert!(runs.find(ByteRange::at(at + 10, 991)).is_none());
     }
 }

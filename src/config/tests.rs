@@ -156,9 +156,9 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
          allowed here: cache, database, runtime_directory, hub, origin, mount, logging"
     );
     assert_eq!(
-        complaint("cache:\n  directory: /x\n  dir: /y\n", &[]),
-        "weightfs.yaml, line 3: there is no setting `cache.dir`; \
-         allowed here: cache.directory, cache.memory_bytes"
+        complaint("hub:\n  offline: true\n  url: /y\n", &[]),
+        "weightfs.yaml, line 3: there is no setting `hub.url`; \
+         allowed here: hub.endpoint, hub.token_file, hub.offline, hub.refresh_seconds"
     );
     assert_eq!(
         complaint("hub: http://h\n", &[]),

@@ -207,11 +207,11 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open(&directories.database)?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub = HubOrigin::new(
-            HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() },
-            metrics.clone(),
-        );
-        let hub = Arc::new(hub.context("cannot set up the HTTP client")?);
+        let hub_settings = HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() };
+        let hub = Arc::new(HubOrigin::new(hub_settings, metrics.clone()));
+        if !settings.hub_offline {
+            hub.prepare();
+        }
         let memory = settings.cache_memory_bytes.get();
         let cache_settings = CacheSettings { give_up, memory, space: space_settings(settings) };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;

@@ -13,8 +13,15 @@ use crate::types::{ByteRange, RemoteFile};
 
 /// A content of the Hub that somebody reads.
 pub struct OpenFile {
-    pub(super) remote: RemoteFile,
+    pub(super) remote: Arc<RemoteFile>,
     pub(super) lease: Lease,
+    ahead: Arc<Mutex<Ahead>>,
+}
+
+/// What outlives the open file, for the next one who opens it: who it is, and how it was read.
+#[derive(Clone)]
+struct Known {
+    remote: Arc<RemoteFile>,
     ahead: Arc<Mutex<Ahead>>,
 }
 
@@ -36,8 +43,7 @@ impl OpenFile {
 pub(super) struct Handles {
     /// What somebody has open. Each holds a lease, so nothing stays here longer.
     files: RwLock<HashMap<Node, Arc<OpenFile>>>,
-    /// What is known of the readers of a file, for the next one who opens it.
-    patterns: moka::sync::Cache<Node, Arc<Mutex<Ahead>>>,
+    known: moka::sync::Cache<Node, Known>,
     scratch: Mutex<HashMap<Node, ScratchFile>>,
 }
 
@@ -47,21 +53,28 @@ struct ScratchFile {
 }
 
 impl Handles {
-    /// Files whose readers are remembered.
-    const PATTERNS: u64 = 1024;
+    /// Files that are remembered after they were closed.
+    const KNOWN: u64 = 1024;
 
     pub(super) fn new() -> Self {
-        let patterns = moka::sync::Cache::new(Self::PATTERNS);
-        Self { files: RwLock::default(), patterns, scratch: Mutex::default() }
+        Self { files: RwLock::default(), known: moka::sync::Cache::new(Self::KNOWN), scratch: Mutex::default() }
+    }
+
+    /// The file of a node that was open not long ago.
+    pub(super) fn known(&self, node: Node) -> Option<Arc<RemoteFile>> {
+        self.known.get(&node.cold()).map(|known| known.remote)
     }
 
     pub(super) fn file(&self, node: Node) -> Option<Arc<OpenFile>> {
         self.files.read().get(&node.cold()).cloned()
     }
 
-    pub(super) fn insert_file(&self, node: Node, remote: RemoteFile, lease: Lease) -> Arc<OpenFile> {
+    pub(super) fn insert_file(&self, node: Node, remote: Arc<RemoteFile>, lease: Lease) -> Arc<OpenFile> {
         let node = node.cold();
-        let ahead = self.patterns.get_with(node, || Arc::new(Mutex::new(Ahead::for_file(&remote))));
+        let Known { remote, ahead } = self.known.get_with(node, || {
+            let ahead = Arc::new(Mutex::new(Ahead::for_file(&remote)));
+            Known { remote, ahead }
+        });
         let file = Arc::new(OpenFile { remote, lease, ahead });
         self.files.write().entry(node).or_insert(file).clone()
     }

@@ -33,7 +33,7 @@ impl Loads {
         if self.identity.offline {
             return;
         }
-        let (loads, file, lease) = (self.clone(), open.remote.clone(), open.lease.clone());
+        let (loads, file, lease) = (self.clone(), RemoteFile::clone(&open.remote), open.lease.clone());
         // An index may have some MB to go through.
         tokio::task::spawn_blocking(move || loads.fill(file, lease));
     }

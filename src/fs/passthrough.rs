@@ -215,7 +215,7 @@ impl ModelFs {
             });
             return Err(FsError::Stale);
         };
-        match self.passthrough.open_hot(node, &file, &open.lease) {
+        match self.passthrough.open_hot(node, file, &open.lease) {
             Ok(id) => {
                 self.metrics.passthrough_opens.add(1);
                 Ok(id)

@@ -39,10 +39,7 @@ impl ModelFs {
         match place {
             Place::Blob(..) if write => Err(FsError::ReadOnly),
             Place::Blob(..) => {
-                let file = match self.handles.file(node) {
-                    Some(open) => open.remote.clone(),
-                    None => self.remote_file(node)?,
-                };
+                let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
                 let open = self.open_file(node)?;
                 self.cache.touch(&file.blob);
@@ -130,10 +127,13 @@ impl ModelFs {
         Ok(self.handles.insert_file(node, remote, lease))
     }
 
-    fn remote_file(&self, node: Node) -> Result<RemoteFile, FsError> {
+    fn remote_file(&self, node: Node) -> Result<Arc<RemoteFile>, FsError> {
+        if let Some(known) = self.handles.known(node) {
+            return Ok(known);
+        }
         let (_, Place::Blob(repo, blob)) = self.place(node)? else { return Err(FsError::IsADirectory) };
         let found = self.tree.file_with(&self.view.identity, &repo, &blob)?;
-        found.map(|(file, _)| file).ok_or(FsError::Stale)
+        found.map(|(file, _)| Arc::new(file)).ok_or(FsError::Stale)
     }
 
     /// The small files that are no contents: a branch, the token, what clients wrote.

@@ -34,6 +34,13 @@ pub trait Origin: Send + Sync {
     async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError>;
 }
 
+/// What the first question about a revision told.
+pub struct Discovered {
+    pub commit: Commit,
+    /// Every file of the commit, where the answer listed them.
+    pub snapshot: Option<Snapshot>,
+}
+
 /// Knows which repositories, revisions and files there are.
 ///
 /// Unlike [`Origin::open`] these retry by themselves, within the deadline that the settings give; what comes back is final.
@@ -41,6 +48,17 @@ pub trait Origin: Send + Sync {
 pub trait Catalog: Send + Sync {
     /// The commit that `revision` names now. `NoRepo` and `NoRevision` are answers, not failures.
     async fn resolve(&self, identity: &Identity, repo: &RepoId, revision: &Revision) -> Result<Commit, OriginError>;
+
+    /// As [`Catalog::resolve`], for a revision that was never asked for: the answer may hold the list of files too, which
+    /// saves a round trip.
+    async fn discover(
+        &self,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Discovered, OriginError> {
+        Ok(Discovered { commit: self.resolve(identity, repo, revision).await?, snapshot: None })
+    }
 
     /// Every file of `commit`. Names that cannot be shown are logged one by one and left out.
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError>;

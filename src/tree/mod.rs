@@ -54,6 +54,8 @@ pub struct Tree {
     refreshing: moka::sync::Cache<(IdentityDigest, RepoId, Revision), ()>,
     /// Partial lists whose whole could not be had just now.
     unlisted: moka::sync::Cache<(IdentityDigest, RepoId, Commit), ()>,
+    /// Who was just found to may read which contents, so that opening a file again does not ask the database again.
+    readers: moka::sync::Cache<(IdentityDigest, RepoId), ()>,
 }
 
 impl Tree {
@@ -69,6 +71,8 @@ impl Tree {
     const FAILURE: Duration = Duration::from_secs(3);
     /// After a refresh was started, how long before the next one of the same branch.
     const REFRESH_PAUSE: Duration = Duration::from_secs(30);
+    /// How long the answer that somebody may read a repository is kept in memory; a refusal ends it at once.
+    const READER: Duration = Duration::from_secs(5);
 
     pub fn new(db: Arc<Database>, catalog: Arc<dyn Catalog>, settings: TreeSettings) -> Arc<Self> {
         let refresh_pause = Self::REFRESH_PAUSE.min(settings.refresh);
@@ -87,6 +91,7 @@ impl Tree {
                 .time_to_live(Self::REFRESH_PAUSE)
                 .build(),
             refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
+            readers: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(Self::READER).build(),
         })
     }
 
@@ -116,6 +121,7 @@ impl Tree {
                 if let Err(error) = self.db.revoke(&identity.endpoint, identity.digest(), repo).await {
                     tracing::error!(%error, %repo, "an ended grant is still on record");
                 }
+                self.readers.invalidate(&(identity.digest(), repo.clone()));
                 if error.kind == NoRepo { TreeError::Absent } else { error.into() }
             }
             // Offline, what this node knows is all there is.

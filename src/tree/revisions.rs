@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Tree, TreeError};
 use crate::db::{Pin, now};
-use crate::origin::OriginError;
+use crate::origin::{Discovered, OriginError};
 use crate::types::{Commit, Identity, RepoId, Revision};
 
 /// Where a revision stands.
@@ -160,8 +160,15 @@ impl Tree {
         repo: &RepoId,
         revision: &Revision,
     ) -> Result<Commit, OriginError> {
-        let commit = self.catalog.resolve(identity, repo, revision).await?;
-        self.list(identity, repo, commit).await?;
+        let known = self.pinned(identity, repo, revision).ok().flatten();
+        let Discovered { commit, snapshot } = match known {
+            Some(_) => Discovered { commit: self.catalog.resolve(identity, repo, revision).await?, snapshot: None },
+            None => self.catalog.discover(identity, repo, revision).await?,
+        };
+        match snapshot {
+            Some(snapshot) => drop(self.listed(identity, snapshot).await?),
+            None => drop(self.list(identity, repo, commit).await?),
+        }
         if let Err(error) = self.db.put_pin(&identity.endpoint, identity.digest(), repo, revision, commit).await {
             tracing::error!(%error, %repo, %revision, "the pin could not be recorded; it is asked for again");
         }

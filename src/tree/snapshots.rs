@@ -19,7 +19,7 @@ impl Tree {
         if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
             return Ok(snapshot);
         }
-        self.listed(identity, repo, commit).await
+        self.told_list(identity, repo, commit).await
     }
 
     /// Every file of `commit`. A partial list is the answer only if the origin gives no better one.
@@ -32,14 +32,14 @@ impl Tree {
         let partial = match self.known_snapshot(identity, repo, commit)? {
             Some(whole) if !whole.partial || identity.offline => return Ok(whole),
             Some(partial) => partial,
-            None => return self.listed(identity, repo, commit).await,
+            None => return self.told_list(identity, repo, commit).await,
         };
         // An origin that is away is not waited for at every name that is not in the list.
         let key = (identity.digest(), repo.clone(), commit);
         if self.unlisted.contains_key(&key) {
             return Ok(partial);
         }
-        let listed = tokio::time::timeout(Self::REFRESH_DEADLINE, self.listed(identity, repo, commit)).await;
+        let listed = tokio::time::timeout(Self::REFRESH_DEADLINE, self.told_list(identity, repo, commit)).await;
         match listed {
             Ok(Err(TreeError::Origin(error))) if error.is_transient() => {}
             Ok(listed) => return listed,
@@ -49,7 +49,8 @@ impl Tree {
         Ok(partial)
     }
 
-    async fn listed(
+    /// What the origin lists, or what its refusal means.
+    async fn told_list(
         self: &Arc<Self>,
         identity: &Identity,
         repo: &RepoId,
@@ -140,8 +141,13 @@ impl Tree {
 
     /// Whether `identity` may read the contents of `file`. Free for what is public; a gated repository asks the origin once.
     pub async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), TreeError> {
+        let reader = (identity.digest(), file.repo.clone());
+        if self.readers.contains_key(&reader) {
+            return Ok(());
+        }
         let access = self.db.access(&identity.endpoint, identity.digest(), &file.repo)?;
         if access.is_some_and(|access| access.shows_contents()) {
+            self.readers.insert(reader, ());
             return Ok(());
         }
         match self.catalog.authorize(identity, file).await {
@@ -169,17 +175,20 @@ impl Tree {
             return Ok(snapshot);
         }
         let key = (identity.digest(), repo.clone(), commit);
-        let listing = async {
-            let snapshot = Arc::new(self.catalog.snapshot(identity, repo, commit).await?);
-            let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
-            // Without the record no file below could be given a lasting meaning.
-            recorded.map_err(|error| {
-                OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
-            })?;
-            // A partial list may be there.
-            self.snapshots.insert((identity.endpoint.clone(), repo.clone(), commit), snapshot.clone());
-            Ok(snapshot)
-        };
+        let listing = async { self.listed(identity, self.catalog.snapshot(identity, repo, commit).await?).await };
         self.listings.get_with(key, listing).await
+    }
+
+    /// Records a list. Without the record no file below could be given a lasting meaning.
+    pub(super) async fn listed(&self, identity: &Identity, snapshot: Snapshot) -> Result<Arc<Snapshot>, OriginError> {
+        let snapshot = Arc::new(snapshot);
+        let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
+        recorded.map_err(|error| {
+            OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
+        })?;
+        // A partial list may be there.
+        let key = (identity.endpoint.clone(), snapshot.repo.clone(), snapshot.commit);
+        self.snapshots.insert(key, snapshot.clone());
+        Ok(snapshot)
     }
 }

@@ -55,7 +55,7 @@ impl Node {
         let metrics = Arc::new(Metrics::default());
         let patience = Duration::from_millis(20);
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
-        let hub = Arc::new(HubOrigin::new(settings, metrics.clone()).unwrap());
+        let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
         let settings = CacheSettings { give_up: options.give_up, memory: options.memory, space: options.space };
         let opened = {

@@ -268,7 +268,8 @@ async fn the_last_mount_does_not_end_a_node_that_works_and_the_last_job_does() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_is_dropped_gives_its_seat_back_and_one_goes_when_the_node_is_told_to_end() {
     let (node, _) = node();
-    let job = node.run(node.begin().unwrap(), Job::List, &Progress::new().0);
+    let (progress, _follower) = Progress::new();
+    let job = node.run(node.begin().unwrap(), Job::List, &progress);
     assert!(tokio::time::timeout(Duration::from_secs(1), job).await.is_err());
     node.ended().await;
 

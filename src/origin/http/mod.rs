@@ -3,6 +3,7 @@
 //! Nothing here follows a redirect or knows a token: where a request may go and what it may carry is the caller's to decide.
 
 mod body;
+mod clients;
 pub mod dates;
 pub mod headers;
 
@@ -10,11 +11,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response};
 use url::Url;
 
 pub use body::{Wanted, stream};
+pub use clients::{ClientError, Clients};
 
 use super::{OriginError, OriginErrorKind};
 
@@ -30,46 +31,6 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(10), stall: Duration::from_secs(15) }
-    }
-}
-
-/// The connections of one origin.
-#[derive(Debug, Clone)]
-pub struct Clients {
-    /// For questions and small files: HTTP/2 where the server has it.
-    pub api: Client,
-    /// For contents: HTTP/1.1 only, since HTTP/2 would put all ranges on one connection.
-    pub data: Client,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot set up the HTTPS client: {0}; are CA certificates installed, or does SSL_CERT_FILE name a file of them?"
-)]
-pub struct ClientError(String);
-
-/// Connections kept for the next range, a host.
-const IDLE_CONNECTIONS: usize = 32;
-/// A connection that died without a word is noticed after this and [`Timeouts::connect`].
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-
-impl Clients {
-    /// Proxies and CA certificates come from the environment, as reqwest reads it. Without any certificates only plain HTTP
-    /// works: what is cached must be readable all the same.
-    pub fn new(user_agent: &str, timeouts: Timeouts) -> Result<Self, ClientError> {
-        let builder = || {
-            Client::builder()
-                .user_agent(user_agent)
-                .redirect(Policy::none())
-                .connect_timeout(timeouts.connect)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        };
-        let api = || builder().http2_keep_alive_interval(PING_INTERVAL).http2_keep_alive_timeout(timeouts.connect);
-        let data = || builder().http1_only();
-        let build = |builder: ClientBuilder| builder.build().map_err(|error| ClientError(innermost(&error)));
-        let Err(error) = build(data()) else { return Ok(Self { api: build(api())?, data: build(data())? }) };
-        tracing::warn!(%error, "https will not work; install CA certificates or name a file of them in SSL_CERT_FILE");
-        Ok(Self { api: build(api().tls_certs_only([]))?, data: build(data().tls_certs_only([]))? })
     }
 }
 

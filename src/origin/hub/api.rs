@@ -1,4 +1,4 @@
-//! What the Hub's API says of repositories: commits, gates, file lists. Unknown fields are ignored, strange values refused.
+//! What the Hub's API says of repositories: commits and gates, with the file lists that `listing` reads. Unknown fields are ignored, strange values refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,19 @@ use url::Url;
 
 use super::answer::About;
 use super::ask::{Line, Party, Question, Reply};
+use super::listing::{self, Entry};
 use super::patience::Patience;
 use super::{auth, urls};
 use crate::origin::http::{self, dates, headers};
-use crate::origin::{OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, Commit, Identity, RepoId, RepoPath, Snapshot};
+use crate::origin::{Discovered, OriginError, OriginErrorKind};
+use crate::types::{Commit, Identity, RepoId, Snapshot};
 
 /// A page holds 1000 files; more than a million in all is not a model.
 const MAX_PAGES: usize = 1000;
 const MAX_FILES: usize = 1_000_000;
-/// 16 TiB: sizes are added up, and the sum of a whole listing must stay a number.
-const MAX_FILE_SIZE: u64 = 1 << 44;
 const MAX_ANSWER: usize = 64 << 20;
 /// For a whole answer, however steadily it drips.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
-/// A hostile listing must not fill the log.
-const MAX_NAMED_REFUSALS: usize = 100;
 
 pub(super) struct Api {
     line: Arc<Line>,
@@ -42,6 +39,16 @@ pub(super) struct Info {
     modified_at: u64,
 }
 
+impl Info {
+    fn snapshot(self, repo: &RepoId, entries: Vec<Entry>) -> Snapshot {
+        let mut snapshot = listing::read(repo, self.commit, entries);
+        snapshot.private = self.private;
+        snapshot.gated = self.gated;
+        snapshot.created_at = self.modified_at;
+        snapshot
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct InfoAnswer {
@@ -53,24 +60,8 @@ struct InfoAnswer {
     gated: Value,
     #[serde(default)]
     last_modified: Value,
-}
-
-#[derive(Deserialize)]
-struct TreeEntry {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
     #[serde(default)]
-    oid: String,
-    #[serde(default)]
-    size: u64,
-    lfs: Option<LfsEntry>,
-}
-
-#[derive(Deserialize)]
-struct LfsEntry {
-    oid: String,
-    size: u64,
+    siblings: Vec<Value>,
 }
 
 impl Api {
@@ -79,10 +70,28 @@ impl Api {
     }
 
     pub(super) async fn info(&self, identity: &Identity, repo: &RepoId, revision: &str) -> Result<Info, OriginError> {
-        let url = urls::info(identity, repo, revision)?;
+        Ok(self.ask_info(identity, urls::info(identity, repo, revision)?).await?.0)
+    }
+
+    /// The commit of a revision and, where one answer holds them all, its files.
+    pub(super) async fn discover(
+        &self,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &str,
+    ) -> Result<Discovered, OriginError> {
+        let (info, siblings) = self.ask_info(identity, urls::info_with_files(identity, repo, revision)?).await?;
+        let entries = listing::of_siblings(siblings);
+        Ok(Discovered { commit: info.commit, snapshot: entries.map(|entries| info.snapshot(repo, entries)) })
+    }
+
+    async fn ask_info(&self, identity: &Identity, url: Url) -> Result<(Info, Vec<Value>), OriginError> {
         let info = self.patience.retrying(|| async {
-            let (answer, _) = self.json::<InfoAnswer>(identity, url.clone(), About::Repo).await?;
-            read_info(answer).map_err(|cause| OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause))
+            let (mut answer, _) = self.json::<InfoAnswer>(identity, url.clone(), About::Repo).await?;
+            let siblings = std::mem::take(&mut answer.siblings);
+            let info = read_info(answer);
+            let info = info.map_err(|cause| OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause))?;
+            Ok((info, siblings))
         });
         info.await
     }
@@ -101,33 +110,18 @@ impl Api {
             let (url, cause) = (urls::info(identity, repo, &revision)?, format!("answers for {}", info.commit));
             return Err(OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause));
         }
-        let mut refusals = Refusals { repo, commit, count: 0 };
-        let listed = entries.into_iter().filter_map(|entry| {
-            read_entry(entry).unwrap_or_else(|refusal| {
-                refusals.add(&refusal.path, &refusal.reason);
-                None
-            })
-        });
-        let (mut snapshot, refused) = Snapshot::new(repo.clone(), commit, listed.collect::<Vec<_>>());
-        for (path, problem) in refused {
-            refusals.add(path.as_str(), &problem.to_string());
-        }
-        refusals.finish();
-        snapshot.private = info.private;
-        snapshot.gated = info.gated;
-        snapshot.created_at = info.modified_at;
-        Ok(snapshot)
+        Ok(info.snapshot(repo, entries))
     }
 
     /// All pages. Each is tried anew within the deadline, since a page that came is progress.
-    async fn tree(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Vec<Value>, OriginError> {
+    async fn tree(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Vec<Entry>, OriginError> {
         let mut url = urls::tree(identity, repo, commit)?;
         let wrong = |url: &Url, cause: &str| Err(OriginError::new(OriginErrorKind::Permanent, url.as_str(), cause));
-        let mut entries: Vec<Value> = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = self.patience.retrying(|| self.json::<Vec<Value>>(identity, url.clone(), About::Listing));
             let (page, next) = page.await?;
-            entries.extend(page);
+            entries.extend(page.into_iter().map(Entry::of_tree));
             if entries.len() > MAX_FILES {
                 break;
             }
@@ -181,95 +175,11 @@ fn read_info(answer: InfoAnswer) -> Result<Info, String> {
     Ok(Info { commit, private: answer.private == Value::Bool(true), gated, modified_at })
 }
 
-struct Refusal {
-    path: String,
-    reason: String,
-}
-
-/// A file of the listing; `None` for a folder.
-fn read_entry(entry: Value) -> Result<Option<(RepoPath, Blob)>, Refusal> {
-    let path = entry.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let refuse = |reason: String| Refusal { path: path.clone(), reason };
-    let entry: TreeEntry = serde_json::from_value(entry).map_err(|error| refuse(error.to_string()))?;
-    if entry.kind != "file" {
-        return Ok(None);
-    }
-    let path = RepoPath::new(&entry.path).map_err(|problem| refuse(problem.to_string()))?;
-    let (oid, size) = match &entry.lfs {
-        Some(lfs) => (lfs.oid.strip_prefix("sha256:").unwrap_or(&lfs.oid), lfs.size),
-        None => (entry.oid.as_str(), entry.size),
-    };
-    let id = BlobId::from_etag(oid).map_err(|error| refuse(error.to_string()))?;
-    if matches!(id, BlobId::Sha256(_)) != entry.lfs.is_some() {
-        return Err(refuse(format!("`{oid}` is not the kind of hash that such a file has")));
-    }
-    if size > MAX_FILE_SIZE {
-        return Err(refuse(format!("a size of {size} bytes is not plausible")));
-    }
-    Ok(Some((path, Blob { id, size })))
-}
-
-/// Says in the log what a listing holds that is not shown, and why.
-struct Refusals<'a> {
-    repo: &'a RepoId,
-    commit: Commit,
-    count: usize,
-}
-
-impl Refusals<'_> {
-    fn add(&mut self, path: &str, reason: &str) {
-        self.count += 1;
-        if self.count <= MAX_NAMED_REFUSALS {
-            // `?path` escapes what could confuse a terminal.
-            tracing::warn!(repo = %self.repo, commit = %self.commit, ?path, reason, "a file of the listing is left out");
-        }
-    }
-
-    fn finish(self) {
-        if self.count > MAX_NAMED_REFUSALS {
-            let more = self.count - MAX_NAMED_REFUSALS;
-            tracing::warn!(repo = %self.repo, commit = %self.commit, more, "more files of the listing are left out");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn an_entry_is_a_file_of_git_or_lfs_or_a_folder() {
-        let (sha1, sha256) = ("1".repeat(40), "2".repeat(64));
-        let read = |entry| read_entry(entry).ok().flatten();
-        let (path, blob) = read(json!({"type": "file", "oid": sha1, "size": 3, "path": "a/b", "new": [1]})).unwrap();
-        assert_eq!((path.as_str(), blob), ("a/b", Blob { id: BlobId::GitSha1([0x11; 20]), size: 3 }));
-        let lfs = json!({"oid": sha256, "size": 9, "pointerSize": 130});
-        let (_, blob) = read(json!({"type": "file", "oid": sha1, "size": 9, "path": "w", "lfs": lfs})).unwrap();
-        assert_eq!(blob, Blob { id: BlobId::Sha256([0x22; 32]), size: 9 });
-        assert!(matches!(read_entry(json!({"type": "directory", "oid": sha1, "size": 0, "path": "a"})), Ok(None)));
-    }
-
-    #[test]
-    fn a_strange_entry_is_refused_with_its_reason() {
-        let (sha1, sha256) = ("1".repeat(40), "2".repeat(64));
-        let file = |path: &str, oid: &str, size: Value| json!({"type": "file", "oid": oid, "size": size, "path": path});
-        let strange = [
-            file("../x", &sha1, json!(1)),
-            file("a\0b", &sha1, json!(1)),
-            file("x", "", json!(1)),
-            file("x", &sha256, json!(1)),
-            file("x", &sha1, json!(-1)),
-            file("x", &sha1, json!(u64::MAX)),
-            json!({"type": "file"}),
-            json!(7),
-        ];
-        for entry in strange {
-            let refusal = read_entry(entry.clone()).err().unwrap_or_else(|| panic!("{entry}"));
-            assert!(!refusal.reason.is_empty());
-        }
-    }
 
     #[test]
     fn the_gate_is_read_in_every_form() {

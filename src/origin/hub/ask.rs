@@ -100,7 +100,9 @@ impl Line {
 
     async fn attempt(&self, question: &Question<'_>) -> Result<Response, OriginError> {
         let Question { identity, method, url, range, about, to } = question;
-        let client = if *to == Party::Hub { &self.clients.api } else { &self.clients.data };
+        let client = if *to == Party::Hub { self.clients.api() } else { self.clients.data() };
+        let client =
+            client.map_err(|error| OriginError::new(OriginErrorKind::Permanent, url.as_str(), error.to_string()))?;
         // The Hub logs it: it is what to name when asking there why a request failed.
         let trace = format!("{:032x}", rand::random::<u128>());
         let mut request = client.request(method.clone(), url.clone()).header("x-amzn-trace-id", &trace);

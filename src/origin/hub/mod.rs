@@ -1,12 +1,14 @@
 //! The Hugging Face Hub, or a mirror of it: names from its API, bytes from where it redirects to.
 //!
-//! `ask` sends one question, `answer` says what comes back means; `api` builds the [`Catalog`] on them and `resolve` the [`Origin`].
+//! `ask` sends one question, `answer` says what comes back means; `api` builds the [`Catalog`] on them (`listing`
+//! reads file lists) and `resolve` the [`Origin`].
 //! The token goes to the Hub's own host only (`auth`), and no URL with a query leaves this folder.
 
 mod answer;
 mod api;
 mod ask;
 mod auth;
+mod listing;
 mod lookups;
 mod patience;
 mod pauses;
@@ -28,8 +30,8 @@ pub use self::auth::{TokenFileError, find_token};
 use self::lookups::Lookups;
 use self::patience::Patience;
 use self::resolve::Contents;
-use super::http::{ClientError, Clients, Timeouts};
-use super::{ByteStream, Catalog, Origin, OriginError, OriginErrorKind};
+use super::http::{Clients, Timeouts};
+use super::{ByteStream, Catalog, Discovered, Origin, OriginError, OriginErrorKind};
 use crate::metrics::Metrics;
 use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
 
@@ -52,6 +54,7 @@ impl Default for HubSettings {
 
 /// The Hub as an [`Origin`] of bytes and a [`Catalog`] of names, for any number of identities.
 pub struct HubOrigin {
+    clients: Clients,
     api: Api,
     contents: Contents,
     lookups: Lookups,
@@ -59,14 +62,19 @@ pub struct HubOrigin {
 }
 
 impl HubOrigin {
-    pub fn new(settings: HubSettings, metrics: Arc<Metrics>) -> Result<Self, ClientError> {
+    pub fn new(settings: HubSettings, metrics: Arc<Metrics>) -> Self {
         let HubSettings { timeouts, give_up, first_retry } = settings;
-        let clients = Clients::new(&user_agent(), timeouts)?;
-        let line = Arc::new(Line::new(clients, timeouts, metrics.clone()));
+        let clients = Clients::new(user_agent(), timeouts);
+        let line = Arc::new(Line::new(clients.clone(), timeouts, metrics.clone()));
         let patience = Patience { give_up, first_retry };
         let api = Api::new(line.clone(), patience, timeouts.stall);
         let contents = Contents::new(line, timeouts.stall, metrics);
-        Ok(Self { api, contents, lookups: Lookups::new(), patience })
+        Self { clients, api, contents, lookups: Lookups::new(), patience }
+    }
+
+    /// Gets ready for a first question that is about to come.
+    pub fn prepare(&self) {
+        self.clients.prepare();
     }
 }
 
@@ -83,6 +91,15 @@ fn online(identity: &Identity, url: impl FnOnce() -> Result<Url, OriginError>) -
         return Err(OriginError::new(OriginErrorKind::Offline, url.as_str(), cause));
     }
     Ok(url)
+}
+
+/// Whoever asks for a commit gets that one.
+fn same_commit(revision: &Revision, commit: Commit, url: &Url) -> Result<Commit, OriginError> {
+    if revision.as_commit().is_some_and(|asked| asked != commit) {
+        let cause = format!("answers for commit {commit}");
+        return Err(OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause));
+    }
+    Ok(commit)
 }
 
 #[async_trait]
@@ -104,12 +121,22 @@ impl Catalog for HubOrigin {
         let turn = self.lookups.admit(identity.digest(), repo, &url, self.patience.give_up).await?;
         let answer = self.api.info(identity, repo, revision.as_str()).await;
         turn.settle(&answer);
-        let commit = answer?.commit;
-        if revision.as_commit().is_some_and(|asked| asked != commit) {
-            let cause = format!("answers for commit {commit}");
-            return Err(OriginError::new(OriginErrorKind::Nonsense, url.as_str(), cause));
-        }
-        Ok(commit)
+        same_commit(revision, answer?.commit, &url)
+    }
+
+    async fn discover(
+        &self,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Discovered, OriginError> {
+        let url = online(identity, || urls::info_with_files(identity, repo, revision.as_str()))?;
+        let turn = self.lookups.admit(identity.digest(), repo, &url, self.patience.give_up).await?;
+        let answer = self.api.discover(identity, repo, revision.as_str()).await;
+        turn.settle(&answer);
+        let discovered = answer?;
+        same_commit(revision, discovered.commit, &url)?;
+        Ok(discovered)
     }
 
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {

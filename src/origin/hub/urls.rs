@@ -33,6 +33,13 @@ pub(super) fn info(identity: &Identity, repo: &RepoId, revision: &str) -> Result
     on_hub(identity, format!("api/{}/{}/revision/{}", repo.kind().plural(), repo.name(), quote(revision)))
 }
 
+/// The same, with every file's hash and size.
+pub(super) fn info_with_files(identity: &Identity, repo: &RepoId, revision: &str) -> Result<Url, OriginError> {
+    let mut url = info(identity, repo, revision)?;
+    url.set_query(Some("blobs=true"));
+    Ok(url)
+}
+
 /// The first page of every file of a commit.
 pub(super) fn tree(identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Url, OriginError> {
     let (kind, name) = (repo.kind().plural(), repo.name());

@@ -214,3 +214,16 @@ async fn a_hub_that_asked_for_a_pause_is_not_asked_by_others() {
     assert_eq!(times.len(), 3);
     assert!(times[1] - times[0] >= 0.9, "{times:?}");
 }
+
+#[tokio::test]
+async fn the_first_question_about_a_revision_brings_its_files_too() {
+    let scene = Scene::new();
+    let listed = scene.snapshot(&scene.anyone()).await.unwrap();
+    let before = scene.hub.log().len();
+    let found = scene.origin.discover(&scene.anyone(), &tiny(), &main_branch()).await.unwrap();
+    assert_eq!(scene.hub.log().len(), before + 1);
+    assert_eq!(found.commit.to_string(), scene.commit);
+    let found = found.snapshot.unwrap();
+    assert!(found.files().eq(listed.files()));
+    assert_eq!((found.private, found.gated, found.created_at), (listed.private, listed.gated, listed.created_at));
+}

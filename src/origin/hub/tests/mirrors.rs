@@ -127,3 +127,14 @@ async fn a_storage_that_redirects_back_to_the_hub_does_not_get_it_a_token() {
     assert_eq!(with_token, [true, false], "the resolve, and what the storage sent us to");
     assert!(storage.asked().iter().all(|head| !head.contains("hf_alice")));
 }
+
+#[tokio::test]
+async fn a_hub_whose_info_names_files_only_is_asked_for_their_tree() {
+    let answer = json(r#"{"sha": "1111111111111111111111111111111111111111", "siblings": [{"rfilename": "x"}]}"#, "");
+    let mirror = Canned::start(move |_| answer.clone()).await;
+    let scene = Scene::new();
+    let identity = Identity::new(&mirror.endpoint, None, false);
+    let found = scene.origin.discover(&identity, &tiny(), &main_branch()).await.unwrap();
+    assert_eq!(found.commit.to_string(), "1".repeat(40));
+    assert!(found.snapshot.is_none());
+}

@@ -87,7 +87,7 @@ fn origin_that_gives_up_after(give_up: Duration) -> (Arc<HubOrigin>, Arc<Metrics
         give_up,
         first_retry: Duration::from_millis(10),
     };
-    (Arc::new(HubOrigin::new(settings, metrics.clone()).unwrap()), metrics)
+    (Arc::new(HubOrigin::new(settings, metrics.clone())), metrics)
 }
 
 async fn read(
