@@ -1,6 +1,7 @@
 //! Brings the files of a model here before somebody reads them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -144,8 +145,8 @@ impl<'a> Tally<'a> {
     fn start(parts: &Parts, files: &[RemoteFile], progress: &'a Progress) -> Result<Self, ControlError> {
         let mut by_content = HashMap::new();
         for file in files {
-            if !by_content.contains_key(&file.blob) {
-                by_content.insert(file.blob, parts.db.cached_bytes_of(&file.blob)?);
+            if let Entry::Vacant(unknown) = by_content.entry(file.blob) {
+                unknown.insert(parts.db.cached_bytes_of(&file.blob)?);
             }
         }
         let total = by_content.keys().map(|blob| blob.size).sum();
