@@ -60,10 +60,17 @@ impl Control for ControlService {
     }
 
     async fn mount(&self, request: Request<MountRequest>) -> Result<Response<MountReply>, Status> {
-        let MountRequest { directory, endpoint, token, offline, allow_other, passthrough_off } = request.into_inner();
+        let request = request.into_inner();
+        let MountRequest { directory, endpoint, token, offline, allow_other, passthrough_off, drop_behind_bytes } =
+            request;
         let identity = Identity::new(&endpoint, token.as_deref().map(Token::new), offline);
-        let passthrough = !passthrough_off;
-        let order = MountOrder { directory: PathBuf::from(directory), identity, allow_other, passthrough };
+        let order = MountOrder {
+            directory: PathBuf::from(directory),
+            identity,
+            allow_other,
+            passthrough: !passthrough_off,
+            drop_behind: drop_behind_bytes,
+        };
         self.node.mount(order).await.map_err(refuse)?;
         Ok(Response::new(MountReply {}))
     }

@@ -14,6 +14,8 @@ pub fn reply(status: NodeStatus) -> proto::StatusReply {
         cached_bytes: status.cached_bytes,
         mounts: status.mounts.into_iter().map(mount).collect(),
         repos: status.repos.into_iter().map(repo).collect(),
+        limit_bytes: status.space.limit,
+        free_bytes: status.space.free,
         counters: status.counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
@@ -27,6 +29,7 @@ fn mount(state: MountState) -> proto::MountStatus {
         allow_other: state.order.allow_other,
         detached: state.detached,
         passthrough: state.passthrough,
+        drop_behind_bytes: state.order.drop_behind,
     }
 }
 

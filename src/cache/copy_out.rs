@@ -42,7 +42,7 @@ impl BlockCache {
         let sealed = entry.seal().and_then(|seal| self.sealed_file(lease, seal.epoch));
         if let Some(from) = sealed {
             let range = blocks.bytes(entry.blob.size);
-            return copy(&from, to, range.start, range.len()).map_err(not_written);
+            return copy(from, to, range.start, range.len()).map_err(not_written);
         }
         let mut buffer = Vec::new();
         for block in blocks.iter() {

@@ -1,6 +1,7 @@
 //! The leader of a flight: stream from the origin, write, mark, wake; try again while it makes sense.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -242,7 +243,7 @@ impl Leader {
 
     /// A reader waits for no more than the beginning of the first block.
     fn serve_early(&self, block: BlockIndex, pieces: &[Bytes]) {
-        let run = UnkeptRun::beginning(block, self.entry.blob.size, pieces.concat().into());
+        let run = UnkeptRun::beginning(self.entry.blob, block, pieces.concat().into());
         self.entry.unkept.add(&run);
         self.flight.hold(&run);
         self.flight.arrived(run.end());
@@ -291,11 +292,12 @@ impl Leader {
 
     /// For those who wait for it, and for a moment.
     fn hold(&self, blocks: BlockRange, bytes: Bytes) {
-        let run = UnkeptRun::new(blocks, self.entry.blob.size, bytes);
+        let run = UnkeptRun::new(self.entry.blob, blocks, bytes);
         self.cache.metrics.unkept_blocks.add(blocks.len() as u64);
         self.flight.hold(&run);
         self.entry.unkept.add(&run);
         self.cache.unkept.put(run);
+        self.entry.is_tight.store(true, Ordering::Release);
         self.cache.warn_unkept(&self.file.repo);
     }
 }

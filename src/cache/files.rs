@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,6 +129,26 @@ impl BlobFile {
     /// Whether the disk had no room for even an empty file: nothing can be written.
     pub(super) fn is_nowhere(&self) -> bool {
         self.nowhere
+    }
+
+    /// Whether anybody else has the file open. A mapping of a file that was passed through is known to nobody but the
+    /// kernel, and holds the file's space though all handles are closed.
+    ///
+    /// The kernel grants a write lease only to the one who has a file open alone. Where it grants none at all the answer is no.
+    pub(super) fn is_open_elsewhere(&self) -> bool {
+        use nix::libc::{F_SETLEASE, F_UNLCK, F_WRLCK, SIGURG, fcntl};
+        /// Of asm-generic/fcntl.h.
+        const F_SETSIG: i32 = 10;
+        let file = self.file.as_raw_fd();
+        // SAFETY: three calls with whole numbers on a descriptor that is open. The signal of somebody who opens the file in
+        // this very moment is one that is ignored by default.
+        let granted = unsafe { fcntl(file, F_SETSIG, SIGURG) == 0 && fcntl(file, F_SETLEASE, F_WRLCK) == 0 };
+        if granted {
+            // SAFETY: as above.
+            unsafe { fcntl(file, F_SETLEASE, F_UNLCK) };
+            return false;
+        }
+        io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -60,9 +61,27 @@ impl Lease {
         self.0.is_complete()
     }
 
+    pub fn pages(&self) -> Pages {
+        Pages(Arc::downgrade(&self.0))
+    }
+
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
         self.0.was_wrong.load(Ordering::Acquire)
+    }
+}
+
+/// What of a blob is in memory, without a hold on the blob.
+pub struct Pages(Weak<Entry>);
+
+impl Pages {
+    /// These bytes need not stay in memory: the next read of them is from the disk.
+    pub fn drop_range(&self, range: ByteRange) {
+        let Some(entry) = self.0.upgrade() else { return };
+        let len = NonZeroU64::new(range.len());
+        if let Err(error) = rustix::fs::fadvise(&entry.file.file, range.start, len, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(%error, blob = %entry.blob.id, "what was read stays in memory");
+        }
     }
 }
 
@@ -74,7 +93,7 @@ pub(super) struct Entry {
     pub(super) flights: Flights,
     /// What came and found no room.
     pub(super) unkept: UnkeptRuns,
-    /// There was no room for the last thing that was to be kept.
+    /// There was no room for the last thing that was to be kept; some of it may be in memory.
     pub(super) is_tight: AtomicBool,
     leases: AtomicU32,
     space_changes: Arc<AtomicU64>,
@@ -178,13 +197,18 @@ impl Entry {
         }
     }
 
-    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here.
+    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here. Under the lock of
+    /// the entries, where those wait who were refused a lease meanwhile.
     pub(super) fn retire(&self) -> bool {
-        let retired = self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if retired {
-            self.lost(self.map.all());
+        if self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
         }
-        retired
+        if self.file.is_open_elsewhere() {
+            self.leases.store(0, Ordering::Release);
+            return false;
+        }
+        self.lost(self.map.all());
+        true
     }
 
     pub(super) fn is_leased(&self) -> bool {

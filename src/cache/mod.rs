@@ -45,7 +45,7 @@ pub use adopt::{Adopted, Sharing};
 pub use changes::SealChanges;
 pub use evict::Evicted;
 pub use fill::Fill;
-pub use lease::Lease;
+pub use lease::{Lease, Pages};
 pub use space::{SpaceSettings, SpaceState};
 pub use verify::Verified;
 
@@ -231,7 +231,12 @@ impl BlockCache {
         buffer: &'b mut Vec<u8>,
     ) -> Option<&'b [u8]> {
         match lease.0.read(range, buffer) {
-            Ok(Some(bytes)) => Some(bytes),
+            Ok(Some(bytes)) => {
+                if lease.0.is_tight.load(Ordering::Acquire) {
+                    self.resume_keeping(&lease.0);
+                }
+                Some(bytes)
+            }
             Ok(None) => None,
             Err(damage) => {
                 self.drop_damaged(&lease.0, damage);

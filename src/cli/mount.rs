@@ -71,6 +71,7 @@ fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
         identity: reaching::identity(config, Some(directory))?,
         allow_other: settings.mount_allow_other,
         passthrough: settings.mount_passthrough == PassthroughWish::Auto,
+        drop_behind: settings.mount_drop_behind_bytes.map(|bytes| bytes.get()),
     })
 }
 
@@ -89,6 +90,7 @@ async fn ask(holder: &Holder, order: &MountOrder) -> Result<(), ClientError> {
         offline: order.identity.offline,
         allow_other: order.allow_other,
         passthrough_off: !order.passthrough,
+        drop_behind_bytes: order.drop_behind,
     };
     Client::connect(&holder.socket).await?.mount(request).await.map(drop)
 }

@@ -13,6 +13,8 @@ use super::figures::{age, percent, size};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const REDRAWS_A_SECOND: u8 = 8;
 const BAR: &str = "{prefix} {wide_bar:.cyan/blue} {percent:>3} %  {msg}";
+/// Columns of the bar at its shortest, and of what is around it and the texts.
+const AROUND: usize = 22;
 const SPINNER: &str = "{spinner} {prefix} {msg}";
 
 /// Shows the positions of one job. What it drew goes when it does.
@@ -96,31 +98,48 @@ fn draw(bar: &mut ProgressBar, position: &JobPosition, speed: &Speed) {
         bar.set_length(position.total_bytes);
         bar.set_style(style(BAR));
     }
-    bar.set_message(measures(position, speed));
+    let room = columns().saturating_sub(bar.prefix().chars().count() + AROUND);
+    bar.set_message(fitting(position, speed, room));
     bar.set_position(position.bytes);
 }
 
+fn columns() -> usize {
+    const USUAL: usize = 80;
+    rustix::termios::tcgetwinsize(stderr()).map_or(USUAL, |size| usize::from(size.ws_col))
+}
+
 /// 1.2 of 2.8 GiB, 3 of 13 files, 85.3 MiB/s, 21 s left
-fn measures(position: &JobPosition, speed: &Speed) -> String {
+fn measures(position: &JobPosition, speed: &Speed) -> Vec<String> {
     let JobPosition { bytes, total_bytes, files, total_files, .. } = *position;
-    let mut text = format!("{} of {}", size(bytes), size(total_bytes));
+    let mut parts = vec![format!("{} of {}", size(bytes), size(total_bytes))];
     if total_files > 1 {
-        text.push_str(&format!(", {files} of {total_files} files"));
+        parts.push(format!("{files} of {total_files} files"));
     }
     if let Some(rate) = speed.rate() {
-        text.push_str(&format!(", {}/s", size(rate)));
+        parts.push(format!("{}/s", size(rate)));
         let left = total_bytes.saturating_sub(bytes).checked_div(rate);
         if let Some(seconds) = left.filter(|seconds| *seconds > 0) {
-            text.push_str(&format!(", {} left", age(Duration::from_secs(seconds))));
+            parts.push(format!("{} left", age(Duration::from_secs(seconds))));
         }
     }
-    text
+    parts
+}
+
+/// As much of it as fits into `room` columns, the last parts first: how long it will take is what people look for.
+fn fitting(position: &JobPosition, speed: &Speed, room: usize) -> String {
+    let mut parts = measures(position, speed);
+    while parts.len() > 1 && parts.join(", ").len() > room {
+        parts.remove(parts.len().min(2) - 1);
+    }
+    parts.join(", ")
 }
 
 fn sentence(position: &JobPosition, speed: &Speed) -> String {
     match position.total_bytes {
         0 => position.step.clone(),
-        total => format!("{} {}: {}", position.step, percent(position.bytes, total), measures(position, speed)),
+        total => {
+            format!("{} {}: {}", position.step, percent(position.bytes, total), measures(position, speed).join(", "))
+        }
     }
 }
 
@@ -184,6 +203,9 @@ mod tests {
         };
         let expected = "downloading 25.0 %: 1.0 MiB of 4.0 MiB, 1 of 2 files, 1.0 MiB/s, 3 s left";
         assert_eq!(sentence(&position, &speed), expected);
+        assert_eq!(fitting(&position, &speed, 40), "1.0 MiB of 4.0 MiB, 1.0 MiB/s, 3 s left");
+        assert_eq!(fitting(&position, &speed, 30), "1.0 MiB of 4.0 MiB, 3 s left");
+        assert_eq!(fitting(&position, &speed, 0), "1.0 MiB of 4.0 MiB");
     }
 
     #[test]

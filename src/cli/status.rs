@@ -66,6 +66,7 @@ fn json(statuses: &[StatusReply]) -> Value {
             "allow_other": mount.allow_other,
             "detached": mount.detached,
             "passthrough": mount.passthrough,
+            "drop_behind_bytes": mount.drop_behind_bytes,
         })
     };
     let daemon = |status: &StatusReply| {
@@ -73,7 +74,12 @@ fn json(statuses: &[StatusReply]) -> Value {
             "pid": status.pid,
             "version": status.version,
             "uptime_seconds": status.uptime_seconds,
-            "cache": { "directory": status.cache_directory, "cached_bytes": status.cached_bytes },
+            "cache": {
+                "directory": status.cache_directory,
+                "cached_bytes": status.cached_bytes,
+                "limit_bytes": status.limit_bytes,
+                "free_bytes": status.free_bytes,
+            },
             "mounts": status.mounts.iter().map(mount).collect::<Vec<_>>(),
             "repos": status.repos.iter().map(table::model_json).collect::<Vec<_>>(),
             "counters": status.counters.iter().collect::<std::collections::BTreeMap<_, _>>(),
@@ -95,12 +101,13 @@ fn tables(statuses: &[StatusReply], terminal: bool) -> String {
         // Writing into a string cannot fail.
         let _ = writeln!(
             text,
-            "Cache {} with {}; weightfs {}, pid {}, up {}\n",
+            "Cache {} with {}; weightfs {}, pid {}, up {}\n{}\n",
             status.cache_directory,
             size(status.cached_bytes),
             status.version,
             status.pid,
             age(Duration::from_secs(status.uptime_seconds)),
+            room(status),
         );
         push(&mut text, mounts(&status.mounts, terminal));
         text.push('\n');
@@ -110,6 +117,11 @@ fn tables(statuses: &[StatusReply], terminal: bool) -> String {
         }
     }
     text
+}
+
+fn room(status: &StatusReply) -> String {
+    let limit = status.limit_bytes.map_or_else(|| "No limit".to_owned(), |limit| format!("Limit {}", size(limit)));
+    format!("{limit}, room for {} more", size(status.free_bytes))
 }
 
 fn mounts(mounts: &[MountStatus], terminal: bool) -> Table {
@@ -150,6 +162,7 @@ mod tests {
             allow_other: false,
             detached: false,
             passthrough: "on".to_owned(),
+            drop_behind_bytes: None,
         };
         StatusReply {
             version: "0.1.0".to_owned(),
@@ -157,6 +170,8 @@ mod tests {
             uptime_seconds: 3725,
             cache_directory: "/var/cache/weightfs".to_owned(),
             cached_bytes: 3 << 30,
+            limit_bytes: Some(100 << 30),
+            free_bytes: 50 << 30,
             mounts: vec![
                 mount.clone(),
                 MountStatus {
@@ -176,6 +191,7 @@ mod tests {
     fn piped_tables_are_plain_text() {
         let expected = "\
 Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
+Limit 100.0 GiB, room for 50.0 GiB more
 
  MOUNT    HUB                     ACCESS               PASSTHROUGH
  /mnt/hf  https://huggingface.co  with token, offline  on
@@ -207,12 +223,18 @@ Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
         assert_eq!(daemon["pid"], 4711);
         assert_eq!(daemon["version"], "0.1.0");
         assert_eq!(daemon["uptime_seconds"], 3725);
-        assert_eq!(daemon["cache"], json!({ "directory": "/var/cache/weightfs", "cached_bytes": 3_221_225_472_u64 }));
+        assert_eq!(
+            daemon["cache"],
+            json!({
+                "directory": "/var/cache/weightfs", "cached_bytes": 3_221_225_472_u64,
+                "limit_bytes": 107_374_182_400_u64, "free_bytes": 53_687_091_200_u64,
+            })
+        );
         assert_eq!(
             daemon["mounts"][0],
             json!({
                 "directory": "/mnt/hf", "endpoint": "https://huggingface.co", "offline": true, "authenticated": true,
-                "allow_other": false, "detached": false, "passthrough": "on",
+                "allow_other": false, "detached": false, "passthrough": "on", "drop_behind_bytes": null,
             })
         );
         assert_eq!(

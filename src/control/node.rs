@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::cache::SpaceState;
 use crate::db::RepoRow;
 use crate::fs::mount;
 use crate::types::Identity;
@@ -32,6 +33,8 @@ pub struct MountOrder {
     pub allow_other: bool,
     /// Whether the kernel is to read complete files past the daemon, where it can.
     pub passthrough: bool,
+    /// From which size on a file does not stay in the page cache once it has been read.
+    pub drop_behind: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +60,7 @@ pub struct NodeStatus {
     pub uptime: Duration,
     pub cache_directory: PathBuf,
     pub cached_bytes: u64,
+    pub space: SpaceState,
     pub mounts: Vec<MountState>,
     pub repos: Vec<RepoRow>,
     pub counters: Vec<(&'static str, u64)>,
@@ -229,6 +233,7 @@ impl Node {
                 uptime: node.started.elapsed(),
                 cache_directory: node.cache_directory.clone(),
                 cached_bytes: node.plane.cached_bytes()?,
+                space: node.plane.space(),
                 mounts: node.states(),
                 repos: node.plane.repos()?,
                 counters: node.plane.counters(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, SpaceState};
 use crate::db::{Database, DbError, RepoRow};
 use crate::fs::mount::{self, UnmountError};
 use crate::fs::session::{MountPlan, Session, SessionError};
@@ -24,6 +24,8 @@ pub trait Plane: Send + Sync + 'static {
     /// Reads the database, as does [`Plane::cached_bytes`]: not for a thread of the runtime.
     fn repos(&self) -> Result<Vec<RepoRow>, DbError>;
     fn cached_bytes(&self) -> Result<u64, DbError>;
+    /// How full the cache is.
+    fn space(&self) -> SpaceState;
     /// By the names of docs/METRICS.md.
     fn counters(&self) -> Vec<(&'static str, u64)>;
     /// Does a job to its end; dropped, it gives it up.
@@ -59,6 +61,7 @@ impl Plane for Parts {
             directory: order.directory.clone(),
             allow_other: order.allow_other,
             passthrough: order.passthrough,
+            drop_behind: order.drop_behind,
             identity: order.identity.clone(),
             cache_directory: self.cache_directory.clone(),
         };
@@ -72,6 +75,10 @@ impl Plane for Parts {
 
     fn cached_bytes(&self) -> Result<u64, DbError> {
         self.db.cached_bytes()
+    }
+
+    fn space(&self) -> SpaceState {
+        self.cache.space()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -3,6 +3,7 @@
 //! Each module holds the promises of one kind; `harness` starts and ends what they need. They need root and /dev/fuse.
 
 mod ahead;
+mod behind;
 mod failures;
 mod harness;
 mod layout;
@@ -12,6 +13,7 @@ mod offline;
 mod passthrough;
 mod processes;
 mod reading;
+mod space;
 mod transfer;
 mod verbs;
 mod writing;

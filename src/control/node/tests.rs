@@ -5,6 +5,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::cache::SpaceState;
 use crate::db::DbError;
 use crate::fs::mount::{MountError, UnmountError};
 use crate::fs::session::SessionError;
@@ -50,6 +51,10 @@ impl Plane for TestPlane {
 
     fn cached_bytes(&self) -> Result<u64, DbError> {
         Ok(7)
+    }
+
+    fn space(&self) -> SpaceState {
+        SpaceState { limit: Some(10), used: 7, free: 3 }
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -98,6 +103,7 @@ fn order(directory: &str) -> MountOrder {
         identity: Identity::new("http://hub", None, false),
         allow_other: false,
         passthrough: true,
+        drop_behind: None,
     }
 }
 
