@@ -62,6 +62,11 @@ impl Landing {
     pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
         Self { entry, flight, outcome: Err(CacheError::Stopping) }
     }
+
+    /// Ends the flight now.
+    pub(super) fn end(mut self, outcome: Result<(), CacheError>) {
+        self.outcome = outcome;
+    }
 }
 
 impl Drop for Landing {
@@ -206,7 +211,7 @@ impl Leader {
         })
         .await?;
         let Some(sha256) = proof else {
-            self.cache.mismatched(&self.entry);
+            self.cache.mismatched(&self.entry).await;
             self.entry.refuse_quarantined()?;
             let cause = format!("{} bytes arrived that do not hash to {}", whole.len(), blob.id);
             let place = format!("{}/{}", self.file.repo, self.file.path);
