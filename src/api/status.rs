@@ -14,6 +14,8 @@ pub fn reply(status: NodeStatus) -> proto::StatusReply {
         cached_bytes: status.cached_bytes,
         mounts: status.mounts.into_iter().map(mount).collect(),
         repos: status.repos.into_iter().map(repo).collect(),
+        limit_bytes: status.space.limit,
+        free_bytes: status.space.free,
         counters: status.counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
@@ -27,10 +29,11 @@ fn mount(state: MountState) -> proto::MountStatus {
         allow_other: state.order.allow_other,
         detached: state.detached,
         passthrough: state.passthrough,
+        drop_behind_bytes: state.order.drop_behind,
     }
 }
 
-fn repo(row: RepoRow) -> proto::RepoStatus {
+pub(super) fn repo(row: RepoRow) -> proto::RepoStatus {
     proto::RepoStatus {
         repo: row.repo.to_string(),
         revision: row.revision.unwrap_or_default(),
@@ -39,5 +42,8 @@ fn repo(row: RepoRow) -> proto::RepoStatus {
         bytes: row.bytes,
         cached_bytes: row.cached_bytes,
         endpoint: row.endpoint,
+        complete_files: row.complete_files,
+        pinned: row.kept,
+        partial: row.partial,
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::lease::Entry;
 use super::space::{Lack, Load, Reservation};
-use super::{BlockCache, CacheError};
-use crate::types::{Blob, RepoId};
+use super::{BlockCache, CacheError, fetch};
+use crate::types::{BLOCK_SIZE, Blob, RepoId};
 
 /// What came of the wish to evict a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +102,12 @@ impl BlockCache {
         self.space.resume();
     }
 
-    /// Takes the file out of the way, under the lock of the entries.
+    /// Takes the file out of the way, once. Under the lock of the entries.
     fn doom(&self, entry: &Entry) {
-        let bytes = self.space.ledger().leave(&entry.blob);
-        let path = self.store.doom(&entry.blob);
-        *entry.doomed.lock() = Some(Doomed { path, bytes });
+        entry.doomed.lock().get_or_insert_with(|| {
+            let bytes = self.space.ledger().leave(&entry.blob);
+            Doomed { path: self.store.doom(&entry.blob), bytes }
+        });
     }
 
     /// Somebody wants a blob that is being evicted: he begins anew. Under the lock of the entries.
@@ -206,6 +207,15 @@ impl BlockCache {
     pub(super) fn not_written(&self, error: &CacheError) {
         self.space.refused();
         tracing::debug!(%error, "a block is not kept");
+    }
+
+    /// What is in memory only was read once more: if there is room now, the next read fetches it to be kept.
+    pub(super) fn resume_keeping(&self, entry: &Entry) {
+        let at_once = if fetch::is_proved_first(&entry.blob) { entry.blob.size } else { BLOCK_SIZE };
+        if !entry.file.is_nowhere() && self.space.has_room(at_once) {
+            entry.is_tight.store(false, Ordering::Release);
+            self.unkept.forget(&entry.blob);
+        }
     }
 
     pub(super) fn warn_unkept(&self, repo: &RepoId) {

@@ -1,6 +1,7 @@
 //! The leader of a flight: stream from the origin, write, mark, wake; try again while it makes sense.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -44,8 +45,9 @@ pub(super) struct Leader {
     /// What is being fetched is in use.
     pub(super) _lease: Lease,
     pub(super) load: Load,
-    /// A turn that was waited for before the flight was claimed, and room for it.
+    /// A turn that was waited for before the flight was claimed.
     pub(super) slot: Option<Slot>,
+    /// What is reserved of the disk for what has not landed yet.
     pub(super) room: Mutex<Option<Reservation>>,
 }
 
@@ -108,9 +110,6 @@ impl Leader {
     /// Sees to it that what will be written has its space.
     async fn has_room(&self) -> bool {
         let bytes = self.entry.map.unwritten_bytes(self.flight.blocks);
-        if self.room.lock().as_ref().is_some_and(|room| room.covers(bytes)) {
-            return true;
-        }
         let spare = (!self.flight.is_wanted()).then_some(&self.load);
         let reserved = self.cache.reserve(&self.entry, bytes, spare).await;
         let has_room = reserved.is_some();
@@ -181,6 +180,10 @@ impl Leader {
                 let part = piece.split_to(piece.len().min(block - gathered));
                 gathered += part.len();
                 pieces.push(part);
+                let place = next.bytes(size).start + gathered as u64;
+                if *next == self.flight.blocks.first && gathered < block && self.flight.is_enough(place) {
+                    self.serve_early(*next, &pieces);
+                }
                 if gathered == block {
                     self.receive_block(*next, std::mem::take(&mut pieces)).await?;
                     gathered = 0;
@@ -235,6 +238,14 @@ impl Leader {
         Ok(true)
     }
 
+    /// A reader waits for no more than the beginning of the first block.
+    fn serve_early(&self, block: BlockIndex, pieces: &[Bytes]) {
+        let run = UnkeptRun::beginning(self.entry.blob, block, pieces.concat().into());
+        self.entry.unkept.add(&run);
+        self.flight.hold(&run);
+        self.flight.arrived(run.end());
+    }
+
     async fn receive_block(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {
         if !self.land(block, &pieces).await? {
             self.hold(BlockRange::new(block.0..block.0 + 1), pieces.concat().into());
@@ -278,11 +289,12 @@ impl Leader {
 
     /// For those who wait for it, and for a moment.
     fn hold(&self, blocks: BlockRange, bytes: Bytes) {
-        let run = UnkeptRun::new(blocks, self.entry.blob.size, bytes);
+        let run = UnkeptRun::new(self.entry.blob, blocks, bytes);
         self.cache.metrics.unkept_blocks.add(blocks.len() as u64);
         self.flight.hold(&run);
         self.entry.unkept.add(&run);
         self.cache.unkept.put(run);
+        self.entry.is_tight.store(true, Ordering::Release);
         self.cache.warn_unkept(&self.file.repo);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{DirEntry, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl BlobStore {
     }
 
     /// Puts a second name of the file at `from` in the place of the file at `to`, in one step.
-    pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(super) fn replace_by_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let link = self.root.join(format!("link-{}-{number}", std::process::id()));
         std::fs::hard_link(from, &link)?;
@@ -155,6 +156,31 @@ impl BlobStore {
         }
     }
 
+    /// Makes the file at `source` the blob's, under a second name. Only for a blob of which nothing is here.
+    pub(super) fn link(&self, blob: &Blob, source: &Path) -> io::Result<()> {
+        let path = self.path(blob);
+        std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::fs::hard_link(source, &path)?;
+        // One that this process may not write to could never be repaired.
+        let writable = OpenOptions::new().read(true).write(true).open(&path);
+        if writable.is_err() {
+            self.unlink(blob);
+        }
+        writable.map(drop)
+    }
+
+    /// The blob has no file here any more.
+    pub(super) fn unlink(&self, blob: &Blob) {
+        let path = self.path(blob);
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(%error, path = %path.display(), "a file that is not what it is called stays");
+        }
+    }
+
     /// Takes the blob's file away from its name at once, and answers where it may be deleted from in peace.
     ///
     /// A crash in between leaves a file whose name says nothing.
@@ -204,6 +230,26 @@ impl BlobFile {
     /// Whether the disk had no room for even an empty file: nothing can be written.
     pub(super) fn is_nowhere(&self) -> bool {
         self.nowhere
+    }
+
+    /// Whether anybody else has the file open. A mapping of a file that was passed through is known to nobody but the
+    /// kernel, and holds the file's space though all handles are closed.
+    ///
+    /// The kernel grants a write lease only to the one who has a file open alone. Where it grants none at all the answer is no.
+    pub(super) fn is_open_elsewhere(&self) -> bool {
+        use nix::libc::{F_SETLEASE, F_UNLCK, F_WRLCK, SIGURG, fcntl};
+        /// Of asm-generic/fcntl.h.
+        const F_SETSIG: i32 = 10;
+        let file = self.file.as_raw_fd();
+        // SAFETY: three calls with whole numbers on a descriptor that is open. The signal of somebody who opens the file in
+        // this very moment is one that is ignored by default.
+        let granted = unsafe { fcntl(file, F_SETSIG, SIGURG) == 0 && fcntl(file, F_SETLEASE, F_WRLCK) == 0 };
+        if granted {
+            // SAFETY: as above.
+            unsafe { fcntl(file, F_SETLEASE, F_UNLCK) };
+            return false;
+        }
+        io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
     pub(super) fn path(&self) -> &Path {

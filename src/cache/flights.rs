@@ -1,13 +1,14 @@
 //! Single flight: every missing block has one leader, and the others wait until their own blocks have landed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::CacheError;
 use super::unkept::UnkeptRun;
-use crate::types::{BlockIndex, BlockRange, IdentityDigest};
+use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange, IdentityDigest};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
@@ -28,11 +29,15 @@ pub(super) struct Flight {
     priority: Priority,
     /// What landed nowhere, for as long as somebody waits for it.
     unkept: Mutex<Vec<Arc<UnkeptRun>>>,
+    /// Where a reader's need of the first block ends, if somebody waits for less than the block.
+    early: AtomicU64,
 }
 
 struct Progress {
     /// Every block of the flight before this one has landed.
     until: BlockIndex,
+    /// What comes before this place in the file can be read, though its block has not landed.
+    arrived: u64,
     failed: Option<CacheError>,
 }
 
@@ -55,6 +60,8 @@ pub(super) struct Wait {
     flight: Arc<Flight>,
     /// Every block before this one must have landed.
     until: BlockIndex,
+    /// Or everything before this place arrived.
+    early: Option<u64>,
 }
 
 impl Flights {
@@ -79,7 +86,7 @@ impl Flights {
                     flight.wanted.send_replace(true);
                 }
                 let until = flight.blocks.end.min(blocks.end);
-                claims.push(Claim::Wait(Wait { flight: flight.clone(), until }));
+                claims.push(Claim::Wait(Wait { flight: flight.clone(), until, early: None }));
                 block = until;
             } else {
                 let free = |block: &BlockIndex| !is_here(*block) && !active.iter().any(|flight| flight.brings(*block));
@@ -122,6 +129,11 @@ impl Flights {
         self.active.lock().first().map(Flight::wait)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.lock().is_empty()
+    }
+
     /// The flight has landed or failed. What it did not bring is missing again.
     pub(super) fn remove(&self, flight: &Arc<Flight>) {
         self.active.lock().retain(|active| !Arc::ptr_eq(active, flight));
@@ -129,14 +141,17 @@ impl Flights {
 }
 
 impl Flight {
+    const NO_NEED: u64 = u64::MAX;
+
     fn new(blocks: BlockRange, led_by: IdentityDigest, priority: Priority) -> Self {
         Self {
             blocks,
             led_by,
-            progress: watch::Sender::new(Progress { until: blocks.first, failed: None }),
+            progress: watch::Sender::new(Progress { until: blocks.first, arrived: 0, failed: None }),
             wanted: watch::Sender::new(priority == Priority::Demand),
             priority,
             unkept: Mutex::default(),
+            early: AtomicU64::new(Self::NO_NEED),
         }
     }
 
@@ -161,6 +176,18 @@ impl Flight {
         }
     }
 
+    /// Whether a reader waits for less of the first block than has arrived: up to `place`.
+    pub(super) fn is_enough(&self, place: u64) -> bool {
+        self.early.load(Ordering::Acquire) <= place
+    }
+
+    /// The first block can be read up to `place`, from what [`Flight::hold`] holds.
+    pub(super) fn arrived(&self, place: u64) {
+        // One who came in between with a greater need waits for the block.
+        self.early.store(Self::NO_NEED, Ordering::Release);
+        self.progress.send_modify(|progress| progress.arrived = place);
+    }
+
     /// Returns once a reader waits for this flight.
     pub(super) async fn wanted(&self) {
         let _ = self.wanted.subscribe().wait_for(|wanted| *wanted).await;
@@ -177,7 +204,7 @@ impl Flight {
 
     /// Waits for the whole flight.
     pub(super) fn wait(self: &Arc<Self>) -> Wait {
-        Wait { flight: self.clone(), until: self.blocks.end }
+        Wait { flight: self.clone(), until: self.blocks.end, early: None }
     }
 }
 
@@ -186,14 +213,27 @@ impl Wait {
         self.flight.led_by
     }
 
+    /// Only what comes before `end` is needed. If that is a part of the flight's first block, it is told as soon as it
+    /// has arrived: a reader of a header need not wait for a block.
+    pub(super) fn only_until(&mut self, end: u64) {
+        let first = self.flight.blocks.first;
+        if u64::from(first.0 + 1) * BLOCK_SIZE > end {
+            self.early = Some(end);
+            self.flight.early.fetch_min(end, Ordering::AcqRel);
+        }
+    }
+
     /// Returns when the blocks have landed or their flight has failed. The leader's deadline bounds it.
     pub(super) async fn landed(&self) -> Result<(), CacheError> {
         let mut progress = self.flight.progress.subscribe();
-        let settled = progress.wait_for(|progress| progress.until >= self.until || progress.failed.is_some());
+        let is_here = |progress: &Progress| {
+            progress.until >= self.until || self.early.is_some_and(|early| progress.arrived >= early)
+        };
+        let settled = progress.wait_for(|progress| is_here(progress) || progress.failed.is_some());
         // The flight itself holds the sender: it cannot go away while we wait.
         let progress = settled.await.map_err(|_| CacheError::Stopping)?;
         match &progress.failed {
-            Some(error) if progress.until < self.until => Err(error.clone()),
+            Some(error) if !is_here(&progress) => Err(error.clone()),
             _ => Ok(()),
         }
     }

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -60,9 +61,27 @@ impl Lease {
         self.0.is_complete()
     }
 
+    pub fn pages(&self) -> Pages {
+        Pages(Arc::downgrade(&self.0))
+    }
+
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
         self.0.was_wrong()
+    }
+}
+
+/// What of a blob is in memory, without a hold on the blob.
+pub struct Pages(Weak<Entry>);
+
+impl Pages {
+    /// These bytes need not stay in memory: the next read of them is from the disk.
+    pub fn drop_range(&self, range: ByteRange) {
+        let Some(entry) = self.0.upgrade() else { return };
+        let len = NonZeroU64::new(range.len());
+        if let Err(error) = rustix::fs::fadvise(&entry.file.file, range.start, len, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(%error, blob = %entry.blob.id, "what was read stays in memory");
+        }
     }
 }
 
@@ -74,7 +93,7 @@ pub(super) struct Entry {
     pub(super) flights: Flights,
     /// What came and found no room.
     pub(super) unkept: UnkeptRuns,
-    /// There was no room for the last thing that was to be kept.
+    /// There was no room for the last thing that was to be kept; some of it may be in memory.
     pub(super) is_tight: AtomicBool,
     leases: AtomicU32,
     space_changes: Arc<AtomicU64>,
@@ -162,18 +181,24 @@ impl Entry {
         let row = db.blob(&blob)?;
         let seal = row.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
         let state = seal.map_or(SealState::Open, SealState::Sealed);
-        let entry = Self::new(blob, map, file, state, space_changes);
-        entry.mismatches.store(row.map_or(0, |row| row.mismatches), Ordering::Release);
-        Ok(entry)
+        let mismatches = row.map_or(0, |row| row.mismatches);
+        Ok(Self::new(blob, map, file, state, mismatches, space_changes))
     }
 
     /// Of a blob whose former entry is on its way out, with its file and its record.
     pub(super) fn empty(blob: Blob, store: &BlobStore, space_changes: Arc<AtomicU64>) -> Result<Self, CacheError> {
         let map = BlockMap::new(blob.size, Vec::new());
-        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, space_changes))
+        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, 0, space_changes))
     }
 
-    fn new(blob: Blob, map: BlockMap, file: BlobFile, state: SealState, space_changes: Arc<AtomicU64>) -> Self {
+    fn new(
+        blob: Blob,
+        map: BlockMap,
+        file: BlobFile,
+        state: SealState,
+        mismatches: u32,
+        space_changes: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             blob,
             map,
@@ -187,19 +212,24 @@ impl Entry {
             checking: Default::default(),
             sealing: Mutex::new(Sealing { state, proved: state != SealState::Open, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
-            mismatches: AtomicU32::new(0),
+            mismatches: AtomicU32::new(mismatches),
             was_wrong: AtomicBool::new(false),
             proofs: Notify::new(),
         }
     }
 
-    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here.
+    /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here. Under the lock of
+    /// the entries, where those wait who were refused a lease meanwhile.
     pub(super) fn retire(&self) -> bool {
-        let retired = self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if retired {
-            self.lost(self.map.all());
+        if self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
         }
-        retired
+        if self.file.is_open_elsewhere() {
+            self.leases.store(0, Ordering::Release);
+            return false;
+        }
+        self.lost(self.map.all());
+        true
     }
 
     pub(super) fn is_leased(&self) -> bool {
@@ -209,6 +239,17 @@ impl Entry {
     /// Whether a reader can be answered about this block.
     pub(super) fn is_here(&self, block: BlockIndex) -> bool {
         self.map.has(block) || self.unkept.has(block)
+    }
+
+    /// Whether a reader can be answered about these bytes.
+    pub(super) fn can_answer(&self, range: ByteRange) -> bool {
+        range.blocks().iter().all(|block| self.is_here(block) || self.unkept.find(self.part(block, range)).is_some())
+    }
+
+    /// What of `range` lies in `block`.
+    fn part(&self, block: BlockIndex, range: ByteRange) -> ByteRange {
+        let whole = block.bytes(self.blob.size);
+        ByteRange::new(whole.start.max(range.start), whole.end.min(range.end))
     }
 
     /// Reads from the file: `None` if a block is missing, `Err` with blocks that are missing from now on, because their
@@ -265,15 +306,17 @@ impl Entry {
         buffer.resize(buffer.len().max(range.len() as usize), 0);
         let mut scratch = Vec::new();
         for block in range.blocks().iter() {
-            let whole = block.bytes(self.blob.size);
-            let part = ByteRange::new(whole.start.max(range.start), whole.end.min(range.end));
+            let part = self.part(block, range);
             let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
-            if let Some(run) = self.unkept.find(block) {
+            // What is on the disk was proved later than what is only in memory.
+            if self.map.is_checked(block) || self.check(block, &mut scratch)? {
+                if self.file.file.read_exact_at(into, part.start).is_err() {
+                    return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
+                }
+            } else if let Some(run) = self.unkept.find(part) {
                 into.copy_from_slice(run.bytes(part));
-            } else if !self.map.is_checked(block) && !self.check(block, &mut scratch)? {
+            } else {
                 return Ok(None);
-            } else if self.file.file.read_exact_at(into, part.start).is_err() {
-                return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
             }
         }
         Ok(Some(&buffer[..range.len() as usize]))

@@ -9,9 +9,11 @@
 //! - Space is reserved before a fetch (`space`); what nobody uses makes room (`evict`), and what finds none is served
 //!   without being kept (`unkept`).
 
+mod adopt;
 mod backing;
 mod block_map;
 mod changes;
+mod copy_out;
 mod evict;
 mod fetch;
 mod files;
@@ -31,6 +33,7 @@ mod uncached;
 mod unkept;
 mod upkeep;
 mod verify;
+mod warm;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -42,10 +45,11 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use adopt::{Adopted, Sharing};
 pub use changes::SealChanges;
 pub use evict::Evicted;
 pub use fill::Fill;
-pub use lease::Lease;
+pub use lease::{Lease, Pages};
 pub use space::{SpaceSettings, SpaceState};
 pub use verify::Verified;
 
@@ -70,10 +74,15 @@ pub enum CacheError {
         "{0} does not match its hash, however often it is fetched: the origin or a proxy before it serves wrong bytes"
     )]
     Quarantined(BlobId),
-    #[error("{0} was fetched and could not be proved; the daemon's log says why")]
-    Unproved(BlobId),
+    #[error("{0} was fetched and does not stay complete; the daemon's log says why")]
+    NotKept(BlobId),
+    #[error("cannot be written: {0}")]
+    NotWritten(Arc<std::io::Error>),
     #[error("the cache is full, and nothing in it can be evicted")]
     NoRoom,
+    /// For those who waited: it is missing as before, and theirs to bring.
+    #[error("whoever brought it gave it up")]
+    GivenUp,
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -112,13 +121,13 @@ pub struct Fetched(#[expect(dead_code, reason = "it is there to be held")] Vec<A
 impl Fetched {
     fn hold(entry: &Entry, range: ByteRange) -> Self {
         let read_at_once = range.len() <= BlockCache::HOLD_AT_ONCE;
-        Self(if read_at_once { entry.unkept.hold(range.blocks()) } else { Vec::new() })
+        Self(if read_at_once { entry.unkept.hold(range) } else { Vec::new() })
     }
 
-    /// `None` if a block is still missing.
+    /// `None` if something is still missing.
     fn complete(entry: &Entry, range: ByteRange) -> Option<Self> {
         let held = Self::hold(entry, range);
-        range.blocks().iter().all(|block| entry.is_here(block)).then_some(held)
+        entry.can_answer(range).then_some(held)
     }
 }
 
@@ -258,7 +267,12 @@ impl BlockCache {
             false => lease.0.read(range, buffer),
         };
         match read {
-            Ok(Some(bytes)) => Some(bytes),
+            Ok(Some(bytes)) => {
+                if lease.0.is_tight.load(Ordering::Acquire) {
+                    self.resume_keeping(&lease.0);
+                }
+                Some(bytes)
+            }
             Ok(None) => None,
             Err(damage) => {
                 self.drop_damaged(&lease.0, damage);
@@ -291,7 +305,8 @@ impl BlockCache {
     ) -> Result<Fetched, CacheError> {
         let mut outcome = Ok(Fetched::default());
         for _ in 0..Self::ROUNDS {
-            let waits = self.claim(identity, file, lease, range.blocks(), Priority::Demand)?;
+            let mut waits = self.claim(identity, file, lease, range.blocks(), Priority::Demand)?;
+            waits.iter_mut().for_each(|wait| wait.only_until(range.end));
             outcome = Ok(Fetched::default());
             for wait in &waits {
                 if let Err(error) = wait.landed().await {
@@ -299,7 +314,7 @@ impl BlockCache {
                     let theirs = matches!(&error, CacheError::Origin(error) if error.depends_on_identity())
                         && wait.led_by() != identity.digest();
                     // Read-ahead gave up for want of room: what a reader asks for comes all the same.
-                    if !theirs && !matches!(error, CacheError::NoRoom) {
+                    if !theirs && !matches!(error, CacheError::NoRoom | CacheError::GivenUp) {
                         return Err(error);
                     }
                     outcome = Err(error);
@@ -349,7 +364,7 @@ impl BlockCache {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, lease, flight, None, None);
+                    self.lead(identity, file, lease, flight, None);
                 }
             }
         }
@@ -376,7 +391,6 @@ impl BlockCache {
         lease: &Lease,
         flight: Arc<flights::Flight>,
         slot: Option<slots::Slot>,
-        room: Option<space::Reservation>,
     ) {
         let leader = fetch::Leader {
             cache: self.clone(),
@@ -388,7 +402,7 @@ impl BlockCache {
             _lease: lease.clone(),
             load: space::Load::new(&file.repo, file.commit),
             slot,
-            room: Mutex::new(room),
+            room: Mutex::default(),
         };
         self.tasks.spawn(leader.run());
     }
@@ -407,6 +421,7 @@ impl BlockCache {
     /// Drops every block of a blob that is not what it is called.
     fn forget_all(&self, entry: &Arc<Entry>) {
         self.recorder.forgotten(entry, entry.lost(entry.map.all()));
+        self.unkept.forget(&entry.blob);
         self.announce(entry.blob);
     }
 

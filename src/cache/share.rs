@@ -25,7 +25,7 @@ impl BlockCache {
         let Some(equal) = equal else { return Ok(()) };
         let other = self.lease(equal)?;
         let (cache, from, to) = (self.clone(), other.0.clone(), entry.clone());
-        let linking = tokio::task::spawn_blocking(move || cache.link(&from, &to)).await;
+        let linking = tokio::task::spawn_blocking(move || cache.become_one(&from, &to)).await;
         let Some(stamp) = linking.map_err(|_| CacheError::Stopping)?.map_err(|source| entry.file.error(source))? else {
             return Ok(());
         };
@@ -41,7 +41,7 @@ impl BlockCache {
 
     /// Puts the file of `from` in the place of that of `to`. Who has the latter open reads on in it. Answers what the one
     /// file looks like now, or `None` if they are not to be one.
-    fn link(&self, from: &Entry, to: &Entry) -> io::Result<Option<FileStamp>> {
+    fn become_one(&self, from: &Entry, to: &Entry) -> io::Result<Option<FileStamp>> {
         // Nobody else holds two of these.
         let _turn = self.sharing.lock();
         let (mut from_seal, mut to_seal) = (from.sealed_turn(), to.sealed_turn());
@@ -54,7 +54,7 @@ impl BlockCache {
         if inode(&from.file.file)? == inode(&to.file.file)? || !are_equal(from, to)? {
             return Ok(None);
         }
-        self.store.link(from.file.path(), to.file.path())?;
+        self.store.replace_by_link(from.file.path(), to.file.path())?;
         // A link more or less is a change to both.
         let stamp = files::stamp(&from.file.file)?;
         from_seal.restamp(stamp);

@@ -232,6 +232,22 @@ async fn recorded_blocks_are_read_again_without_the_origin() {
 }
 
 #[tokio::test]
+async fn a_reader_of_a_header_does_not_wait_for_the_block() {
+    let mut origin = Scripted::new(LARGE);
+    let gate = Arc::new(Semaphore::new(2));
+    origin.gate = Some(gate.clone());
+    let bench = Bench::new(origin);
+    let header = ByteRange::new(8, PIECE as u64 + 1000);
+    assert!(bench.read(header).await.unwrap() == bench.content(header));
+    // What follows the header in its block is not here for that.
+    let rest = ByteRange::new(header.end, BLOCK_SIZE);
+    assert!(bench.cache.try_read(&bench.lease(), rest, &mut Vec::new()).is_none());
+    gate.add_permits(1000);
+    assert!(bench.read(blocks(0, 1)).await.unwrap() == bench.content(blocks(0, 1)));
+    assert_eq!(*bench.origin.asked.lock(), [blocks(0, 1)]);
+}
+
+#[tokio::test]
 async fn a_waiter_gets_its_block_before_the_run_has_ended() {
     let mut origin = Scripted::new(LARGE);
     let gate = Arc::new(Semaphore::new(0));

@@ -49,6 +49,8 @@ impl BlockCache {
 
     /// One round of the policy: the unused, the models beyond the limit, then whatever is too much.
     pub(super) async fn check_space(&self) -> Result<(), CacheError> {
+        // Nothing leaves between the look at the record and its entry.
+        let _turn = self.space.evicting.lock().await;
         // What others brought past the fetches counts too.
         let recorded = self.db.held_blobs()?;
         self.space.ledger().enter(recorded);
@@ -56,7 +58,6 @@ impl BlockCache {
         if !settings.evict {
             return Ok(());
         }
-        let _turn = self.space.evicting.lock().await;
         let threshold = settings.unused_threshold.as_secs();
         let uses = self.space.ledger().uses();
         self.remove_all(space::unused(&uses, now(), threshold), "not used for long").await?;

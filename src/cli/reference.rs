@@ -25,7 +25,8 @@ One object. A field is never removed or renamed; more may come.
 | `daemons[]` | every daemon below the runtime directory; empty if none runs |
 | `.pid`, `.version`, `.uptime_seconds` | of the daemon |
 | `.cache.directory`, `.cache.cached_bytes` | its cache, and how many bytes of contents are in it |
-| `.mounts[]` | `directory`, `endpoint`, `offline`, `authenticated` (a token is used), `allow_other`, `detached` (lazily unmounted, still in use), `passthrough` (`on`, or `off: ` and why complete files are served by the daemon) |
+| `.cache.limit_bytes`, `.cache.free_bytes` | how many it may hold (null without a limit), and how many may come before something must go, by the limit and the disk |
+| `.mounts[]` | `directory`, `endpoint`, `offline`, `authenticated` (a token is used), `allow_other`, `detached` (lazily unmounted, still in use), `passthrough` (`on`, or `off: ` and why complete files are served by the daemon), `drop_behind_bytes` |
 | `.repos[]` | `repo`, `revision` (null for a bare commit), `commit`, `files`, `bytes`, `cached_bytes`, `endpoint` |
 | `.counters` | since the daemon started, by the names of METRICS.md |
 "#;

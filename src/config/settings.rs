@@ -266,6 +266,13 @@ settings! {
         shown: "auto",
         help: "Let the kernel read complete files past the daemon, at the disk's own speed, where it can: as root, on Linux 6.9 or newer, with the cache on a disk's own file system. With off the daemon serves and checks every read"
     }
+    mount_drop_behind_bytes: Option<Bytes<{ 1 << 20 }, { 1 << 60 }>> {
+        key: "mount.drop_behind_bytes",
+        flag: Flag::Mount("drop-behind"),
+        default: |_| None,
+        shown: "null: the kernel decides what stays in memory",
+        help: "Files of at least this size do not stay in the page cache: what was read of them leaves it 128 MiB later. Such files are never passed through"
+    }
     logging_level: LogLevel {
         key: "logging.level",
         flag: Flag::All("log-level"),

@@ -9,11 +9,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::cache::SpaceState;
 use crate::db::RepoRow;
 use crate::fs::mount;
 use crate::types::Identity;
 
 use super::error::ControlError;
+use super::job::{Job, Outcome, Progress};
 use super::parts::{Mounted, Plane};
 
 /// How long a mount may take to answer.
@@ -31,6 +33,8 @@ pub struct MountOrder {
     pub allow_other: bool,
     /// Whether the kernel is to read complete files past the daemon, where it can.
     pub passthrough: bool,
+    /// From which size on a file does not stay in the page cache once it has been read.
+    pub drop_behind: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +60,7 @@ pub struct NodeStatus {
     pub uptime: Duration,
     pub cache_directory: PathBuf,
     pub cached_bytes: u64,
+    pub space: SpaceState,
     pub mounts: Vec<MountState>,
     pub repos: Vec<RepoRow>,
     pub counters: Vec<(&'static str, u64)>,
@@ -75,11 +80,15 @@ struct Entry {
 struct Register {
     entries: BTreeMap<MountId, Entry>,
     next: u64,
-    /// Set once, when the last mount is gone or the node was told to end: no mount comes after it.
+    /// Jobs under way.
+    jobs: u64,
+    /// Jobs and mounts that ever began.
+    begun: u64,
+    /// Set once, when the last mount and job are gone or the node was told to end: nothing begins after it.
     ending: bool,
 }
 
-/// Shared by everyone who asks. It ends itself when its last mount is gone; see [`Node::ended`].
+/// Shared by everyone who asks. It ends itself when its last mount and its last job are gone; see [`Node::ended`].
 pub struct Node {
     plane: Arc<dyn Plane>,
     cache_directory: PathBuf,
@@ -161,6 +170,7 @@ impl Node {
         }
         let id = MountId(register.next);
         register.next += 1;
+        register.begun += 1;
         let state = MountState { order: order.clone(), detached: false, passthrough: String::new() };
         register.entries.insert(id, Entry { state, mounted: None });
         self.changes.send_replace(());
@@ -223,6 +233,7 @@ impl Node {
                 uptime: node.started.elapsed(),
                 cache_directory: node.cache_directory.clone(),
                 cached_bytes: node.plane.cached_bytes()?,
+                space: node.plane.space(),
                 mounts: node.states(),
                 repos: node.plane.repos()?,
                 counters: node.plane.counters(),
@@ -235,7 +246,34 @@ impl Node {
         self.register.lock().entries.values().map(Entry::now).collect()
     }
 
-    /// Resolves when the last mount is gone; from then on none is accepted. Before the first mount it waits for that.
+    /// Enters a job: the node does not end before it does.
+    pub fn begin(self: &Arc<Self>) -> Result<JobSeat, ControlError> {
+        let mut register = self.register.lock();
+        if register.ending {
+            return Err(ControlError::Ending);
+        }
+        register.jobs += 1;
+        register.begun += 1;
+        self.changes.send_replace(());
+        Ok(JobSeat { node: self.clone() })
+    }
+
+    /// Does a job to its end. Dropped, it is given up; so it is when the node is told to end.
+    pub async fn run(&self, seat: JobSeat, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
+        let outcome = tokio::select! {
+            outcome = self.plane.run(job, progress) => outcome,
+            () = self.ended() => Err(ControlError::Stopped),
+        };
+        drop(seat);
+        outcome
+    }
+
+    /// Resolves when something has begun besides the jobs that are known to `seat`'s holder, which is one.
+    pub async fn asked(&self, _seat: &JobSeat) {
+        self.until(|register| register.begun > 1 || register.ending).await;
+    }
+
+    /// Resolves when the last mount and job are gone; from then on none is accepted. Before the first it waits for that.
     pub async fn ended(&self) {
         self.until(|register| register.ending).await;
     }
@@ -306,6 +344,10 @@ impl Register {
         let found = |entry: &&Entry| entry.state.order.directory == directory && !entry.state.detached;
         self.entries.iter().find(|(_, entry)| found(entry)).map(|(id, entry)| (*id, entry))
     }
+
+    fn end_if_idle(&mut self) {
+        self.ending |= self.entries.is_empty() && self.jobs == 0;
+    }
 }
 
 /// A place in the register; it is given up when this goes, and with the last one the node ends.
@@ -318,7 +360,21 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut register = self.node.register.lock();
         register.entries.remove(&self.id);
-        register.ending |= register.entries.is_empty();
+        register.end_if_idle();
+        self.node.changes.send_replace(());
+    }
+}
+
+/// A place for a job; it is given up when this goes, and with the last one, and no mount, the node ends.
+pub struct JobSeat {
+    node: Arc<Node>,
+}
+
+impl Drop for JobSeat {
+    fn drop(&mut self) {
+        let mut register = self.node.register.lock();
+        register.jobs -= 1;
+        register.end_if_idle();
         self.node.changes.send_replace(());
     }
 }

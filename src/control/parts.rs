@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, SpaceState};
 use crate::db::{Database, DbError, RepoRow};
 use crate::fs::mount::{self, UnmountError};
 use crate::fs::session::{MountPlan, Session, SessionError};
 use crate::metrics::Metrics;
 use crate::tree::Tree;
 
+use super::error::ControlError;
+use super::job::{self, Job, Outcome, Progress};
 use super::node::MountOrder;
 
 /// What a node runs on. A test has one without a kernel.
@@ -22,8 +24,12 @@ pub trait Plane: Send + Sync + 'static {
     /// Reads the database, as does [`Plane::cached_bytes`]: not for a thread of the runtime.
     fn repos(&self) -> Result<Vec<RepoRow>, DbError>;
     fn cached_bytes(&self) -> Result<u64, DbError>;
+    /// How full the cache is.
+    fn space(&self) -> SpaceState;
     /// By the names of docs/METRICS.md.
     fn counters(&self) -> Vec<(&'static str, u64)>;
+    /// Does a job to its end; dropped, it gives it up.
+    async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError>;
 }
 
 /// A live mount.
@@ -55,6 +61,7 @@ impl Plane for Parts {
             directory: order.directory.clone(),
             allow_other: order.allow_other,
             passthrough: order.passthrough,
+            drop_behind: order.drop_behind,
             identity: order.identity.clone(),
             cache_directory: self.cache_directory.clone(),
         };
@@ -70,8 +77,16 @@ impl Plane for Parts {
         self.db.cached_bytes()
     }
 
+    fn space(&self) -> SpaceState {
+        self.cache.space()
+    }
+
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.metrics.all().into_iter().map(|(name, _, _, value)| (name, value)).collect()
+    }
+
+    async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
+        job::run(self, job, progress).await
     }
 }
 

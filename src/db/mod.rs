@@ -4,6 +4,7 @@
 //! (with a write-ahead log they never wait for the writer). Called by `cache` and `tree`. No reader of model data ever waits for it.
 
 mod blobs;
+mod contents;
 mod damage;
 mod keeps;
 mod nodes;
@@ -22,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 
 pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
+pub use contents::{CachedContent, Owner};
 pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use opening::DatabaseSettings;

@@ -8,6 +8,7 @@
 //! Only `fuse` and `session` know the FUSE crate.
 
 mod attr;
+mod behind;
 mod discard;
 mod errno;
 mod error;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::behind::Behind;
 use super::discard::Discarded;
 use super::error::FsError;
 use super::handles::Handles;
@@ -29,6 +30,7 @@ pub struct ModelFs {
     pub(super) passthrough: Passthrough,
     pub(super) seal_changes: Arc<SealChanges>,
     pub(super) loads: Arc<Loads>,
+    pub(super) behind: Behind,
 }
 
 impl ModelFs {
@@ -41,10 +43,24 @@ impl ModelFs {
         scratch: Scratch,
     ) -> Self {
         let passthrough = Passthrough::new(view.passthrough, cache.checks_every_read());
+        let behind = Behind::new(view.drop_behind);
         let seal_changes = cache.seal_changes();
         let loads = Arc::new(Loads::new(view.identity.clone(), tree.clone(), cache.clone()));
         let (handles, discarded) = (Handles::new(), Discarded::new());
-        Self { view, tree, cache, metrics, nodes, scratch, handles, discarded, loads, passthrough, seal_changes }
+        Self {
+            view,
+            tree,
+            cache,
+            metrics,
+            nodes,
+            scratch,
+            handles,
+            discarded,
+            loads,
+            passthrough,
+            seal_changes,
+            behind,
+        }
     }
 
     /// The path of a node and what it means.

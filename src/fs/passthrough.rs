@@ -21,7 +21,7 @@ use super::mount::{BackingId, Backings};
 use crate::cache::Lease;
 use crate::tree::Node;
 use crate::tree::layout::{Place, blob_path, split};
-use crate::types::Blob;
+use crate::types::{Blob, ByteRange};
 
 /// What one mount knows of its open contents.
 pub(super) struct Passthrough {
@@ -201,7 +201,7 @@ impl ModelFs {
     /// The node that the name of a content leads to now.
     pub(super) fn content_node(&self, cold: Node, blob: &Blob) -> Result<Node, FsError> {
         // A copy in progress must not see its file become another one.
-        if !self.passthrough.is_on() || self.passthrough.is_wanted_cold(cold) {
+        if !self.passthrough.is_on() || self.behind.is_huge(blob.size) || self.passthrough.is_wanted_cold(cold) {
             return Ok(cold);
         }
         let seal = self.cache.seal(blob)?;
@@ -256,6 +256,7 @@ impl ModelFs {
     /// Waits until names may have moved between their cold and hot nodes, and tells which.
     pub(super) async fn moved_names(&self) -> Vec<MovedName> {
         let blob = self.seal_changes.next().await;
+        self.forget_proved(&blob);
         if !self.passthrough.is_on() && !self.cache.was_mismatched(&blob) {
             // A name that is hot all the same is answered with ESTALE when it is opened.
             return Vec::new();
@@ -264,6 +265,15 @@ impl ModelFs {
             tracing::warn!(%error, blob = %blob.id, "its names stay where they are until the next mount");
             Vec::new()
         })
+    }
+
+    /// To prove a huge file brought all of it into memory.
+    fn forget_proved(&self, blob: &Blob) {
+        if self.behind.is_huge(blob.size)
+            && let Ok(lease) = self.cache.lease(*blob)
+        {
+            lease.pages().drop_range(ByteRange::new(0, blob.size));
+        }
     }
 
     /// Where the kernel may know this content and should ask again.

@@ -91,6 +91,7 @@ impl ModelFs {
         match self.cache.try_read(&open.lease, range, buffer) {
             Some(bytes) => {
                 self.metrics.read_bytes.add(bytes.len() as u64);
+                self.behind.read(node, &open.lease, range);
                 Ok(TryRead::Ready(bytes))
             }
             None => Ok(TryRead::Missing(open, range)),

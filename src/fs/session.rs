@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use fuser::{INodeNo, SessionACL};
 use tokio::sync::watch;
 
+use super::behind::Span;
 use super::fuse::Adapter;
 use super::model_fs::ModelFs;
 use super::mount::{self, Backings, MountError, MountOptions};
@@ -26,6 +27,8 @@ pub struct MountPlan {
     pub allow_other: bool,
     /// Whether the kernel is to read complete files past the daemon, where it can.
     pub passthrough: bool,
+    /// From which size on a file does not stay in the page cache once it has been read.
+    pub drop_behind: Option<u64>,
     pub identity: Identity,
     /// Below it lie the writable layers of all mounts.
     pub cache_directory: PathBuf,
@@ -90,6 +93,7 @@ impl Session {
             identity: plan.identity,
             shared: plan.allow_other,
             passthrough: plan.passthrough,
+            drop_behind: plan.drop_behind,
             owner,
         };
         let scratch = Scratch::open(view.scratch_directory(&plan.cache_directory))?;
@@ -108,6 +112,7 @@ impl Session {
         let names = session.notifier();
         let known = Arc::downgrade(&fs);
         let ended = Self::run(session, directory.clone())?;
+        tokio::spawn(Self::drop_behind(fs.clone(), names.clone(), ended.clone()));
         tokio::spawn(Self::move_names(fs, names, ended.clone()));
         Ok(Self { directory, fs: known, ended })
     }
@@ -144,6 +149,26 @@ impl Session {
                 }
             };
             blocking(forget).await;
+        }
+    }
+
+    /// Takes what was read of huge files out of memory: the kernel's pages of the mount, then those of the cache file.
+    async fn drop_behind(fs: Arc<ModelFs>, kernel: fuser::Notifier, mut ended: watch::Receiver<bool>) {
+        loop {
+            let span = tokio::select! {
+                _ = ended.wait_for(|ended| *ended) => return,
+                span = fs.behind.next() => span,
+            };
+            let kernel = kernel.clone();
+            let drop_pages = move || {
+                let Span { node, range, pages } = span;
+                // A file that the kernel has forgotten has no pages.
+                if let Err(error) = kernel.inval_inode(INodeNo(node.0), range.start as i64, range.len() as i64) {
+                    tracing::debug!(%error, "the kernel keeps what was read");
+                }
+                pages.drop_range(range);
+            };
+            blocking(drop_pages).await;
         }
     }
 

@@ -17,6 +17,8 @@ pub struct View {
     pub shared: bool,
     /// Whether the kernel is to read complete files past the daemon, where it can.
     pub passthrough: bool,
+    /// From which size on a file does not stay in the page cache once it has been read.
+    pub drop_behind: Option<u64>,
     /// Who owns the virtual files.
     pub owner: Owner,
 }

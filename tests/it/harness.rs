@@ -1,19 +1,21 @@
 //! A Hub, a cache and a mount for one test, gone when it ends.
 
+use std::fs;
 use std::future::Future;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheError, CacheSettings, IntegritySettings, SpaceSettings};
+use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
 use weightfs::origin::hub::{HubOrigin, HubSettings};
 use weightfs::tree::{Tree, TreeSettings};
-use weightfs::types::{Identity, Token};
+use weightfs::types::{Blob, BlobId, Identity, Revision, Token};
 
 /// Longer than anything here may take; a test that runs into it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,10 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Node {
     runtime: tokio::runtime::Runtime,
     cache: Arc<BlockCache>,
+    db: Arc<Database>,
     tree: Arc<Tree>,
     pub metrics: Arc<Metrics>,
     directory: PathBuf,
     passthrough: bool,
+    drop_behind: Option<u64>,
     sessions: Vec<Session>,
 }
 
@@ -33,6 +37,7 @@ pub struct NodeOptions {
     pub refresh: Duration,
     pub give_up: Duration,
     pub passthrough: bool,
+    pub drop_behind: Option<u64>,
     pub memory: u64,
     pub space: SpaceSettings,
     pub integrity: IntegritySettings,
@@ -44,6 +49,7 @@ impl Default for NodeOptions {
             refresh: Duration::from_secs(3600),
             give_up: Duration::from_secs(10),
             passthrough: true,
+            drop_behind: None,
             memory: 128 << 20,
             space: SpaceSettings::default(),
             integrity: IntegritySettings::default(),
@@ -69,14 +75,16 @@ impl Node {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
         };
-        let tree = Tree::new(db, hub, TreeSettings { refresh: options.refresh });
+        let tree = Tree::new(db.clone(), hub, TreeSettings { refresh: options.refresh });
         Ok(Self {
             runtime,
             cache: opened?,
+            db,
             tree,
             metrics,
             directory: directory.to_owned(),
             passthrough: options.passthrough,
+            drop_behind: options.drop_behind,
             sessions: Vec::new(),
         })
     }
@@ -90,11 +98,12 @@ impl Node {
     }
 
     pub fn try_mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) -> Result<(), SessionError> {
-        std::fs::create_dir_all(at).unwrap();
+        fs::create_dir_all(at).unwrap();
         let plan = MountPlan {
             directory: at.to_owned(),
             allow_other,
             passthrough: self.passthrough,
+            drop_behind: self.drop_behind,
             identity,
             cache_directory: self.directory.clone(),
         };
@@ -106,6 +115,20 @@ impl Node {
     /// Whether the first mount passes complete files through, and why not.
     pub fn passthrough(&self) -> String {
         self.sessions[0].passthrough()
+    }
+
+    pub fn cache(&self) -> &Arc<BlockCache> {
+        &self.cache
+    }
+
+    /// As an operator who wants a model kept.
+    pub fn keep(&self, endpoint: &str, repo: &str, commit: &str) {
+        let (repo, commit) = (repo.parse().unwrap(), Revision::new(commit).unwrap());
+        self.within(self.db.keep(endpoint, &repo, &commit)).unwrap();
+    }
+
+    pub fn evict(&self, blob: Blob) -> Evicted {
+        self.within(self.cache.evict(blob)).unwrap()
     }
 
     /// Unmounts everything and ends, as a daemon does.
@@ -156,7 +179,7 @@ impl World {
 
     /// All of it lies in `folder`.
     pub fn within(folder: tempfile::TempDir, hub: Hub, options: NodeOptions, token: Option<&str>) -> Self {
-        std::fs::create_dir(folder.path().join("cache")).unwrap();
+        fs::create_dir(folder.path().join("cache")).unwrap();
         let mut world = Self { hub, folder, node: None };
         world.start(options, token, false);
         world
@@ -228,16 +251,36 @@ impl World {
 
     /// Where the cache keeps a content of `len` bytes that has the name `file`.
     pub fn stored(&self, file: &Path, len: usize) -> PathBuf {
-        let blob = std::fs::read_link(file).unwrap();
+        let blob = fs::read_link(file).unwrap();
         let etag = blob.file_name().unwrap().to_str().unwrap().to_owned();
         let kind = if etag.len() == 64 { "sha256" } else { "git-sha1" };
         self.cache_directory().join("blobs").join(kind).join(&etag[..2]).join(format!("{etag}-{len}"))
+    }
+
+    /// The content behind a file of a snapshot.
+    pub fn blob(&self, file: &Path, len: usize) -> Blob {
+        let target = fs::read_link(file).unwrap();
+        Blob { id: BlobId::from_etag(target.file_name().unwrap().to_str().unwrap()).unwrap(), size: len as u64 }
+    }
+
+    /// What the contents take up, as `du` has it.
+    pub fn disk_usage(&self) -> u64 {
+        disk_usage(&self.cache_directory().join("blobs"))
     }
 
     /// A file of a model's commit.
     pub fn file(&self, name: &str, commit: &str, path: &str) -> PathBuf {
         self.repo(name).join("snapshots").join(commit).join(path)
     }
+}
+
+fn disk_usage(folder: &Path) -> u64 {
+    let one = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => disk_usage(&entry.path()),
+        // What was evicted between the listing and the look takes nothing.
+        metadata => metadata.map_or(0, |metadata| metadata.blocks() * 512),
+    };
+    fs::read_dir(folder).map_or(0, |entries| entries.filter_map(Result::ok).map(one).sum())
 }
 
 /// Bytes that look like nothing else and are the same every time.
@@ -259,7 +302,7 @@ pub fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
 
 /// The names in a folder, in order.
 pub fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
+    let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names

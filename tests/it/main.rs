@@ -3,12 +3,18 @@
 //! Each module holds the promises of one kind; `harness` starts and ends what they need. They need root and /dev/fuse.
 
 mod ahead;
+mod behind;
 mod failures;
 mod harness;
 mod integrity;
 mod layout;
+mod machine;
 mod metadata;
+mod offline;
 mod passthrough;
 mod processes;
 mod reading;
+mod space;
+mod transfer;
+mod verbs;
 mod writing;

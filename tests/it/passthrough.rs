@@ -69,25 +69,25 @@ impl Model {
 }
 
 /// The last bits of a number are 0 for what the daemon serves.
-fn is_hot(metadata: &Metadata) -> bool {
+pub fn is_hot(metadata: &Metadata) -> bool {
     metadata.ino() & 0xffff != 0
 }
 
 /// A whole file in memory, as a loader maps it.
-struct Map {
+pub struct Map {
     start: *mut std::ffi::c_void,
     len: usize,
 }
 
 impl Map {
-    fn of(file: &File, len: usize) -> Self {
+    pub fn of(file: &File, len: usize) -> Self {
         let null = std::ptr::null_mut();
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let start = unsafe { rustix::mm::mmap(null, len, ProtFlags::READ, MapFlags::SHARED, file, 0) };
         Self { start: start.unwrap(), len }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is `len` bytes long and lives as long as `self`; nobody writes to the content meanwhile.
         unsafe { std::slice::from_raw_parts(self.start.cast(), self.len) }
     }

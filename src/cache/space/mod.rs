@@ -135,6 +135,12 @@ impl Space {
         }
     }
 
+    /// Whether `bytes` could come now.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        let available = self.available();
+        self.lack(&self.ledger(), available, bytes) == 0
+    }
+
     /// By how much there is too much already, if all is to be as the settings say.
     pub(super) fn excess(&self) -> u64 {
         let available = self.available();
