@@ -257,12 +257,15 @@ impl Entry {
         for block in range.blocks().iter() {
             let part = self.part(block, range);
             let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
-            if let Some(run) = self.unkept.find(part) {
+            // What is on the disk was proved later than what is only in memory.
+            if self.map.is_checked(block) || self.check(block, &mut scratch)? {
+                if self.file.file.read_exact_at(into, part.start).is_err() {
+                    return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
+                }
+            } else if let Some(run) = self.unkept.find(part) {
                 into.copy_from_slice(run.bytes(part));
-            } else if !self.map.is_checked(block) && !self.check(block, &mut scratch)? {
+            } else {
                 return Ok(None);
-            } else if self.file.file.read_exact_at(into, part.start).is_err() {
-                return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
             }
         }
         Ok(Some(&buffer[..range.len() as usize]))

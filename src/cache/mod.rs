@@ -315,7 +315,7 @@ impl BlockCache {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, lease, flight, None, None);
+                    self.lead(identity, file, lease, flight, None);
                 }
             }
         }
@@ -342,7 +342,6 @@ impl BlockCache {
         lease: &Lease,
         flight: Arc<flights::Flight>,
         slot: Option<slots::Slot>,
-        room: Option<space::Reservation>,
     ) {
         let leader = fetch::Leader {
             cache: self.clone(),
@@ -354,7 +353,7 @@ impl BlockCache {
             _lease: lease.clone(),
             load: space::Load::new(&file.repo, file.commit),
             slot,
-            room: Mutex::new(room),
+            room: Mutex::default(),
         };
         self.tasks.spawn(leader.run());
     }
@@ -373,6 +372,7 @@ impl BlockCache {
     /// Drops every block of a blob that is not what it is called.
     fn forget_all(&self, entry: &Arc<Entry>) {
         self.recorder.forgotten(entry, entry.lost(entry.map.all()));
+        self.unkept.forget(&entry.blob);
         self.announce(entry.blob);
     }
 

@@ -92,7 +92,7 @@ impl BlockCache {
         }
     }
 
-    /// Blocks are claimed only when there is room and a turn for them, so that no reader waits behind what has to wait.
+    /// Blocks are claimed only when there is a turn for them, so that no reader waits behind what has to wait.
     async fn warm_run(
         self: &Arc<Self>,
         identity: &Identity,
@@ -105,9 +105,6 @@ impl BlockCache {
         }
         let entry = &lease.0;
         entry.refuse_quarantined()?;
-        let load = Load::new(&file.repo, file.commit);
-        let room = self.reserve(entry, entry.map.unwritten_bytes(run), Some(&load)).await;
-        let mut room = Some(room.ok_or(CacheError::NoRoom)?);
         let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
         let mut waits = Vec::new();
         for claim in self.claims(identity, entry, run, Priority::Prefetch) {
@@ -115,7 +112,7 @@ impl BlockCache {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, lease, flight, slot.take(), room.take());
+                    self.lead(identity, file, lease, flight, slot.take());
                 }
             }
         }
@@ -128,11 +125,11 @@ impl BlockCache {
     }
 }
 
-/// A flight that failed because of who led it, or because it was not to evict anything, is no failure of this one: what
-/// it did not bring is missing still, and the next round leads it.
+/// A flight that failed because of who led it is no failure of this one: what it did not bring is missing still, and the
+/// next round leads it.
 async fn wait_for(wait: Wait, identity: Identity) -> Result<(), CacheError> {
     match wait.landed().await {
-        Err(CacheError::NoRoom | CacheError::GivenUp) => Ok(()),
+        Err(CacheError::GivenUp) => Ok(()),
         Err(CacheError::Origin(error)) if error.depends_on_identity() && wait.led_by() != identity.digest() => Ok(()),
         landed => landed,
     }
