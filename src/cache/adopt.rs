@@ -119,6 +119,7 @@ impl Look {
     /// Copies and hashes on.
     fn step(&mut self) -> Result<(), CacheError> {
         let end = BlockIndex(BlockRange::whole(self.blob.size).end.0.min(self.next.0.saturating_add(Self::STEP)));
+        let unreadable = |cause| super::files::disk_error(&self.path, cause);
         for block in (BlockRange { first: self.next, end }).iter() {
             let range = block.bytes(self.blob.size);
             self.buffer.resize(range.len() as usize, 0);
@@ -126,13 +127,16 @@ impl Look {
                 // What is hashed is what is kept: the source may change meanwhile.
                 Some(Unproved { entry, .. }) => {
                     let ours = &entry.file.file;
-                    let copied = copy(&self.source, ours, range.start, range.len());
-                    let read = copied.and_then(|()| ours.read_exact_at(&mut self.buffer, range.start));
+                    if let Err(cause) = copy(&self.source, ours, range.start, range.len()) {
+                        // Which of both files failed is told by reading the other.
+                        self.source.read_exact_at(&mut self.buffer, range.start).map_err(unreadable)?;
+                        return Err(entry.file.error(cause));
+                    }
+                    let read = ours.read_exact_at(&mut self.buffer, range.start);
                     read.map_err(|cause| entry.file.error(cause))?;
                 }
                 None => {
-                    let read = self.source.read_exact_at(&mut self.buffer, range.start);
-                    read.map_err(|cause| super::files::disk_error(&self.path, cause))?;
+                    self.source.read_exact_at(&mut self.buffer, range.start).map_err(unreadable)?;
                 }
             }
             self.proof.update(&self.buffer);
@@ -172,6 +176,7 @@ impl BlockCache {
         }
         let lease = self.lease(blob)?;
         if lease.0.settled().await == Settled::Sealed {
+            self.touch(&blob);
             return Ok(Adopted::Present);
         }
         let unproved = self.lead_unproved(&lease).await?;

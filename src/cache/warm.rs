@@ -33,6 +33,8 @@ impl BlockCache {
             self.warm_missing(identity, file, lease, present).await?;
             self.seal_if_complete(entry);
             if entry.settled().await == Settled::Sealed {
+                // Also if all of it was here: somebody is about to need it.
+                self.touch(&entry.blob);
                 return Ok(());
             }
             // Lost or found wrong meanwhile.
