@@ -107,6 +107,10 @@ impl BlockCache {
         }
         let entry = &lease.0;
         entry.refuse_quarantined()?;
+        let load = Load::new(&file.repo, file.commit);
+        if !self.could_hold(entry.map.unwritten_bytes(run), &load) {
+            return Err(CacheError::NoRoom);
+        }
         let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
         let mut waits = Vec::new();
         for claim in self.claims(identity, entry, run, Priority::Prefetch) {
