@@ -1,6 +1,7 @@
 //! The cache against an origin that does as it is told.
 
 mod space;
+mod transfer;
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;

@@ -141,9 +141,10 @@ async fn mount_first(node: &Arc<Node>, seat: JobSeat, order: MountOrder, starter
 /// Whoever started this daemon asks at once, if it still lives.
 async fn await_first(node: &Arc<Node>, seat: JobSeat, starter: &mut Starter) -> anyhow::Result<()> {
     starter.tell(&Word::Ready).context("the command that started this daemon is gone")?;
-    if tokio::time::timeout(FIRST_JOB, node.asked(&seat)).await.is_err() {
+    if tokio::time::timeout(FIRST_JOB, node.asked()).await.is_err() {
         warn!("nobody asked for anything");
     }
+    drop(seat);
     Ok(())
 }
 
