@@ -218,6 +218,35 @@ fn what_keeps_a_daemon_from_starting_is_told_by_the_command_that_wanted_it() {
 }
 
 #[test]
+fn a_read_only_database_is_said_at_the_start() {
+    let mut machine = Machine::new();
+    let (directory, place) = (machine.directory("hf"), machine.path("read-only"));
+    fs::create_dir(&place).unwrap();
+    let database = place.join("models.db");
+    let mount = |options: &str| {
+        let flags = ["-t", "tmpfs", "-o", options, "tmpfs", place.to_str().unwrap()];
+        assert!(std::process::Command::new("mount").args(flags).status().unwrap().success());
+    };
+    mount("size=4m");
+    fs::write(&database, "").unwrap();
+    // A file that may not be written, then a folder in which none may be made.
+    let refused = [Some(&database), None].map(|file| {
+        mount("remount,rw");
+        if file.is_none() {
+            fs::remove_file(&database).unwrap();
+        }
+        mount("remount,ro");
+        let mut command = machine.command(&["mount", directory.to_str().unwrap()]);
+        command.env("WEIGHTFS_DATABASE_PATH", &database).output().unwrap()
+    });
+    assert!(std::process::Command::new("umount").arg(&place).status().unwrap().success());
+    for output in refused {
+        assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+        assert!(error(&output).contains("cannot be written to"), "{}", error(&output));
+    }
+}
+
+#[test]
 fn a_damaged_database_keeps_no_daemon_from_starting() {
     let mut machine = Machine::new();
     let directory = machine.directory("hf");
