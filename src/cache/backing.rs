@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use super::lease::{Entry, Lease};
-use super::{BlockCache, CacheError, Seal, files};
+use super::{BlockCache, CacheError, Seal};
 use crate::types::{Blob, BlockRange};
 
 impl BlockCache {
@@ -24,9 +24,10 @@ impl BlockCache {
     /// again, first when it is read and the whole at once.
     pub fn sealed_file<'l>(self: &Arc<Self>, lease: &'l Lease, epoch: u64) -> Option<&'l File> {
         let entry = &lease.0;
-        let seal = entry.seal().filter(|seal| seal.epoch == epoch)?;
+        let (seal, stamp) = entry.seal_and_stamp();
+        let seal = seal.filter(|seal| seal.epoch == epoch)?;
         // A file that was taken away or replaced at its path shows it too: the loss of a name changes the ctime.
-        match files::stamp(&entry.file.file) {
+        match stamp {
             Ok(stamp) if stamp == seal.file => Some(&entry.file.file),
             Ok(stamp) => {
                 self.distrust(entry, &format!("it was {:?} and is {stamp:?}", seal.file));
@@ -40,15 +41,21 @@ impl BlockCache {
     }
 
     fn distrust(self: &Arc<Self>, entry: &Arc<Entry>, why: &str) {
-        // Of those who notice at the same time one acts.
+        if self.unseal(entry, why) {
+            self.seal_if_complete(entry);
+        }
+    }
+
+    /// Ends a seal because its file is another than it was. Of those who notice at the same time one is answered yes.
+    pub(super) fn unseal(&self, entry: &Arc<Entry>, why: &str) -> bool {
         if !entry.distrust() {
-            return;
+            return false;
         }
         let path = entry.file.path().display();
         tracing::warn!(%path, why, "a complete file was changed behind this daemon's back; it is checked again");
         self.recorder.forgotten(entry, BlockRange::new(0..0));
         self.announce(entry.blob);
-        self.seal_if_complete(entry);
+        true
     }
 
     /// A file where the blobs lie: what the kernel does with it, it does with them.

@@ -61,6 +61,11 @@ impl Landing {
     pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
         Self { entry, flight, outcome: Err(CacheError::Stopping) }
     }
+
+    /// Ends the flight. What it has not brought by now is missing still.
+    pub(super) fn end(mut self, outcome: Result<(), CacheError>) {
+        self.outcome = outcome;
+    }
 }
 
 impl Drop for Landing {
@@ -89,8 +94,7 @@ impl Leader {
         if let Err(error) = &outcome {
             self.report(error);
         }
-        self.landing.outcome = outcome;
-        drop(self.landing);
+        self.landing.end(outcome);
         self.cache.seal_if_complete(&self.entry);
     }
 
@@ -208,7 +212,7 @@ impl Leader {
         })
         .await?;
         let Some(sha256) = proof else {
-            self.cache.mismatched(&self.entry);
+            self.cache.mismatched(&self.entry).await;
             self.entry.refuse_quarantined()?;
             let cause = format!("{} bytes arrived that do not hash to {}", whole.len(), blob.id);
             let place = format!("{}/{}", self.file.repo, self.file.path);

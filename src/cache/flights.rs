@@ -124,6 +124,11 @@ impl Flights {
         Some(Claim::Lead(flight))
     }
 
+    /// The end of some flight that is under way.
+    pub(super) fn any(&self) -> Option<Wait> {
+        self.active.lock().first().map(Flight::wait)
+    }
+
     /// The flight has landed or failed. What it did not bring is missing again.
     pub(super) fn remove(&self, flight: &Arc<Flight>) {
         self.active.lock().retain(|active| !Arc::ptr_eq(active, flight));

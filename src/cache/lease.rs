@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
 use super::block_map::BlockMap;
 use super::evict::Doomed;
-use super::files::{BlobFile, BlobStore};
+use super::files::{self, BlobFile, BlobStore};
 use super::flights::Flights;
+use super::uncached::UncachedFile;
 use super::unkept::UnkeptRuns;
-use crate::db::{Database, Seal};
+use crate::db::{Database, FileStamp, Seal};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// A hold on a blob: while it lives the blob's file stays open and is not evicted.
@@ -69,7 +71,7 @@ impl Lease {
 
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
-        self.0.mismatches.load(Ordering::Acquire) > 0
+        self.0.was_wrong()
     }
 }
 
@@ -91,12 +93,26 @@ pub(super) struct Entry {
     sealing: Mutex<Sealing>,
     /// Held by the one that fills the blob.
     pub(super) filling: tokio::sync::Mutex<()>,
+    /// Whole contents in a row that were not what they are called; the record has it too.
     mismatches: AtomicU32,
+    /// Wrong bytes were here since this process started.
+    was_wrong: AtomicBool,
+    /// Ticks when a proof ended, however.
+    proofs: Notify,
+}
+
+/// What a content has come to when no proof of it is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Sealed,
+    Open,
 }
 
 /// How far a blob has come to being proved.
 struct Sealing {
     state: SealState,
+    /// What is here is what it is called, whether or not that could be recorded.
+    proved: bool,
     /// Counts what was lost: a proof of what was there before proves nothing.
     losses: u64,
 }
@@ -110,13 +126,32 @@ enum SealState {
 
 impl Sealing {
     fn lost(&mut self) {
-        *self = Self { state: SealState::Open, losses: self.losses + 1 };
+        *self = Self { state: SealState::Open, proved: false, losses: self.losses + 1 };
     }
 }
 
 /// The right, and the duty, to seal a blob or to give that up.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct SealingTurn(u64);
+
+/// The sole right to say how the file of a sealed blob looks.
+pub(super) struct SealedTurn<'e>(MutexGuard<'e, Sealing>);
+
+impl SealedTurn<'_> {
+    /// `None` if it is not sealed.
+    pub(super) fn stamp(&self) -> Option<FileStamp> {
+        match self.0.state {
+            SealState::Sealed(seal) => Some(seal.file),
+            SealState::Open | SealState::Proving => None,
+        }
+    }
+
+    pub(super) fn restamp(&mut self, stamp: FileStamp) {
+        if let SealState::Sealed(seal) = &mut self.0.state {
+            seal.file = stamp;
+        }
+    }
+}
 
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
@@ -133,9 +168,12 @@ impl Entry {
         let file = store.file(&blob)?;
         let recorded = if file.is_nowhere() { Vec::new() } else { db.coverage(&blob)? };
         let map = BlockMap::new(blob.size, recorded);
-        let seal = db.blob(&blob)?.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
+        let row = db.blob(&blob)?;
+        let seal = row.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
         let state = seal.map_or(SealState::Open, SealState::Sealed);
-        Ok(Self::new(blob, map, file, state, space_changes))
+        let entry = Self::new(blob, map, file, state, space_changes);
+        entry.mismatches.store(row.map_or(0, |row| row.mismatches), Ordering::Release);
+        Ok(entry)
     }
 
     /// Of a blob whose former entry is on its way out, with its file and its record.
@@ -156,9 +194,11 @@ impl Entry {
             space_changes,
             doomed: Mutex::default(),
             checking: Default::default(),
-            sealing: Mutex::new(Sealing { state, losses: 0 }),
+            sealing: Mutex::new(Sealing { state, proved: state != SealState::Open, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(0),
+            was_wrong: AtomicBool::new(false),
+            proofs: Notify::new(),
         }
     }
 
@@ -212,6 +252,36 @@ impl Entry {
         }
     }
 
+    /// As [`Entry::read`], and proves each block by the very bytes that are answered.
+    pub(super) fn read_checked<'b>(
+        &self,
+        range: ByteRange,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, BlockRange> {
+        let blocks = range.blocks();
+        if !self.map.has_all(blocks) {
+            self.map.distrust(blocks);
+            return self.gather(range, buffer);
+        }
+        let whole = blocks.bytes(self.blob.size);
+        if self.fill(whole, buffer).is_err() {
+            return Err(self.lost(blocks));
+        }
+        for block in blocks.iter() {
+            let at = |offset| (offset - whole.start) as usize;
+            let place = block.bytes(self.blob.size);
+            if xxh3_128(&buffer[at(place.start)..at(place.end)]) == self.map.sum(block) {
+                self.map.set_checked(block);
+                continue;
+            }
+            // Another reader may have found the damage, and what came anew since then is good.
+            let again = self.check_again(block, &mut Vec::new());
+            return again.map(|_| None);
+        }
+        let from = (range.start - whole.start) as usize;
+        Ok(Some(&buffer[from..from + range.len() as usize]))
+    }
+
     /// Answers from the file and from what is in memory only.
     fn gather<'b>(&self, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>, BlockRange> {
         if self.unkept.is_empty() {
@@ -235,8 +305,7 @@ impl Entry {
 
     /// The first read of a block since this process started proves it. Answers whether the block is here.
     fn check(&self, block: BlockIndex, buffer: &mut Vec<u8>) -> Result<bool, BlockRange> {
-        // One reader proves a block and the others wait: else a late one could take what has come anew for the damage.
-        let _turn = self.checking[block.0 as usize % self.checking.len()].lock();
+        let _turn = self.turn_to_check(block);
         if self.map.is_checked(block) || !self.map.has(block) {
             return Ok(self.map.has(block));
         }
@@ -255,11 +324,36 @@ impl Entry {
         self.check(block, buffer)
     }
 
+    /// Proves a block by what the disk has of it, whatever was found before. `None` if the block is not here.
+    pub(super) fn check_on_disk<'f>(
+        &self,
+        block: BlockIndex,
+        file: &'f mut UncachedFile,
+    ) -> Result<Option<&'f [u8]>, BlockRange> {
+        let _turn = self.turn_to_check(block);
+        if !self.map.has(block) {
+            return Ok(None);
+        }
+        match file.block(block.bytes(self.blob.size)) {
+            Ok(bytes) if xxh3_128(bytes) == self.map.sum(block) => {
+                self.map.set_checked(block);
+                Ok(Some(bytes))
+            }
+            _ => Err(self.lost(BlockRange::new(block.0..block.0 + 1))),
+        }
+    }
+
+    /// One reader proves a block and the others wait: else a late one could take what has come anew for the damage.
+    fn turn_to_check(&self, block: BlockIndex) -> MutexGuard<'_, ()> {
+        self.checking[block.0 as usize % self.checking.len()].lock()
+    }
+
     /// These blocks are not here any more, whatever the file holds.
     pub(super) fn lost(&self, blocks: BlockRange) -> BlockRange {
         let mut sealing = self.sealing.lock();
         self.map.forget(blocks);
         sealing.lost();
+        self.proofs.notify_waiters();
         blocks
     }
 
@@ -268,6 +362,7 @@ impl Entry {
         let mut sealing = self.sealing.lock();
         let sealed = matches!(sealing.state, SealState::Sealed(_));
         self.map.distrust(self.map.all());
+        sealing.proved = false;
         if sealed {
             sealing.lost();
         }
@@ -305,6 +400,34 @@ impl Entry {
         }
     }
 
+    /// The seal and what the file looks like, at one moment.
+    pub(super) fn seal_and_stamp(&self) -> (Option<Seal>, io::Result<FileStamp>) {
+        let sealing = self.sealing.lock();
+        let seal = match sealing.state {
+            SealState::Sealed(seal) => Some(seal),
+            SealState::Open | SealState::Proving => None,
+        };
+        (seal, files::stamp(&self.file.file))
+    }
+
+    /// Keeps the seal as it is while the file is given another look.
+    pub(super) fn sealed_turn(&self) -> SealedTurn<'_> {
+        SealedTurn(self.sealing.lock())
+    }
+
+    /// Waits for the end of a proof that is under way.
+    pub(super) async fn settled(&self) -> Settled {
+        loop {
+            let ended = self.proofs.notified();
+            match self.sealing.lock().state {
+                SealState::Sealed(_) => return Settled::Sealed,
+                SealState::Open => return Settled::Open,
+                SealState::Proving => {}
+            }
+            ended.await;
+        }
+    }
+
     /// The turn of the one to seal; it must end with `sealed` or `unsealed`.
     pub(super) fn begin_sealing(&self) -> Option<SealingTurn> {
         let mut sealing = self.sealing.lock();
@@ -315,6 +438,21 @@ impl Entry {
         Some(SealingTurn(sealing.losses))
     }
 
+    /// What a proof that begins now must find unchanged at its end.
+    pub(super) fn begin_proof(&self) -> SealingTurn {
+        SealingTurn(self.sealing.lock().losses)
+    }
+
+    /// All of it hashed to its name. Holds until something of it is lost.
+    pub(super) fn proved(&self, turn: SealingTurn) {
+        let mut sealing = self.sealing.lock();
+        sealing.proved |= sealing.losses == turn.0;
+    }
+
+    pub(super) fn is_proved(&self) -> bool {
+        self.sealing.lock().proved
+    }
+
     /// Whether what was proved is still there.
     pub(super) fn is_unchanged(&self, turn: SealingTurn) -> bool {
         self.sealing.lock().losses == turn.0
@@ -322,7 +460,11 @@ impl Entry {
 
     /// Answers whether the blob is sealed by this.
     pub(super) fn sealed(&self, turn: SealingTurn, seal: Seal) -> bool {
-        self.end_sealing(turn, SealState::Sealed(seal))
+        let counts = self.end_sealing(turn, SealState::Sealed(seal));
+        if counts {
+            self.forgive();
+        }
+        counts
     }
 
     pub(super) fn unsealed(&self, turn: SealingTurn) {
@@ -335,12 +477,23 @@ impl Entry {
         if counts {
             sealing.state = state;
         }
+        self.proofs.notify_waiters();
         counts
     }
 
     /// The whole content arrived and is not what its name says.
     pub(super) fn mismatched(&self) {
+        self.was_wrong.store(true, Ordering::Release);
         self.mismatches.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn was_wrong(&self) -> bool {
+        self.was_wrong.load(Ordering::Acquire)
+    }
+
+    /// What was found wrong is not held against it any more. Answers whether anything was.
+    pub(super) fn forgive(&self) -> bool {
+        self.mismatches.swap(0, Ordering::AcqRel) > 0
     }
 
     pub(super) fn refuse_quarantined(&self) -> Result<(), CacheError> {

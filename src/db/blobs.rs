@@ -1,6 +1,6 @@
 //! Coverage: which blocks of which blobs are on this disk, and what they hash to.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{CHUNK_BLOCKS, Database, DbError, now};
 use crate::types::{Blob, BlockIndex, BlockRange};
@@ -9,6 +9,8 @@ use crate::types::{Blob, BlockIndex, BlockRange};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobRow {
     pub seal: Option<Seal>,
+    /// Whole contents in a row that were not what they are called.
+    pub mismatches: u32,
 }
 
 /// A blob is complete and equal to what its origin states, and this was its file then.
@@ -86,9 +88,9 @@ impl Database {
     pub fn blob(&self, blob: &Blob) -> Result<Option<BlobRow>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT sealed_at, epoch, file_size, file_ctime_ns FROM blobs WHERE name = ?1 AND size = ?2",
+                "SELECT sealed_at, epoch, file_size, file_ctime_ns, mismatches FROM blobs WHERE name = ?1 AND size = ?2",
             )?;
-            query.query_row(key(blob), |row| Ok(BlobRow { seal: seal(row)? })).optional()
+            query.query_row(key(blob), |row| Ok(BlobRow { seal: seal(row)?, mismatches: row.get(4)? })).optional()
         })
     }
 
@@ -110,6 +112,8 @@ impl Database {
     pub async fn record(&self, blob: Blob, landed: Vec<LandedBlock>) -> Result<(), DbError> {
         self.write(move |db| {
             let row = ensure_blob(db, blob)?;
+            db.prepare_cached("UPDATE blobs SET checked_at = ?2 WHERE id = ?1 AND checked_at IS NULL")?
+                .execute(params![row, now() as i64])?;
             let mut chunks: Vec<StoredChunk> = Vec::new();
             for landed in landed {
                 let number = landed.block.0 / CHUNK_BLOCKS;
@@ -154,7 +158,8 @@ impl Database {
         self.write(move |db| {
             let row = ensure_blob(db, blob)?;
             let epoch: i64 = db.query_row(
-                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3, file_size = ?4, file_ctime_ns = ?5, epoch = epoch + 1
+                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3, file_size = ?4, file_ctime_ns = ?5, epoch = epoch + 1,
+                        proved_at = ?2, checked_at = ?2, mismatches = 0
                  WHERE id = ?1 RETURNING epoch",
                 params![row, now() as i64, sha256, file.size as i64, file.ctime_ns],
                 |row| row.get(0),
@@ -162,6 +167,90 @@ impl Database {
             Ok(Seal { epoch: epoch as u64, file })
         })
         .await
+    }
+
+    /// A whole content arrived that is not what it is called.
+    pub async fn mismatched(&self, blob: Blob) -> Result<(), DbError> {
+        self.write(move |db| {
+            let row = ensure_blob(db, blob)?;
+            db.execute("UPDATE blobs SET mismatches = mismatches + 1 WHERE id = ?1", [row])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What was wrong is not held against it any more.
+    pub async fn forgive(&self, blob: Blob) -> Result<(), DbError> {
+        self.write(move |db| {
+            db.execute("UPDATE blobs SET mismatches = 0 WHERE name = ?1 AND size = ?2", key(&blob))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Everything of it that is on record was read again; if it is sealed and `proved`, the whole is what it is called.
+    pub async fn checked(&self, blob: Blob, proved: bool) -> Result<(), DbError> {
+        self.write(move |db| {
+            let (name, size) = key(&blob);
+            db.execute(
+                "UPDATE blobs SET checked_at = ?3,
+                        proved_at = iif(?4 AND sealed_at IS NOT NULL, ?3, proved_at) WHERE name = ?1 AND size = ?2",
+                params![name, size, now() as i64, proved],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Another sealed content of the same bytes.
+    pub fn equal(&self, blob: &Blob) -> Result<Option<Blob>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT other.name, other.size FROM blobs JOIN blobs AS other
+                     ON other.sha256 = blobs.sha256 AND other.size = blobs.size AND other.id != blobs.id
+                 WHERE blobs.name = ?1 AND blobs.size = ?2
+                   AND blobs.sealed_at IS NOT NULL AND other.sealed_at IS NOT NULL LIMIT 1",
+            )?;
+            Ok(query.query_row(key(blob), stored_blob).optional()?.flatten())
+        })
+    }
+
+    /// The file of a sealed blob looks different now, and is still what was proved.
+    pub async fn restamp(&self, blob: Blob, epoch: u64, file: FileStamp) -> Result<(), DbError> {
+        self.write(move |db| {
+            let (name, size) = key(&blob);
+            db.execute(
+                "UPDATE blobs SET file_size = ?4, file_ctime_ns = ?5
+                 WHERE name = ?1 AND size = ?2 AND epoch = ?3 AND sealed_at IS NOT NULL",
+                params![name, size, epoch as i64, file.size as i64, file.ctime_ns],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every content of which some block is on record.
+    pub fn recorded(&self) -> Result<Vec<Blob>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name, size FROM blobs WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0)",
+            )?;
+            let rows = query.query_map([], stored_blob)?;
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The content on this disk that was not checked for longest, and when it was.
+    pub fn next_to_check(&self) -> Result<Option<(Blob, u64)>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name, size, coalesce(checked_at, 0) AS at FROM blobs
+                 WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0) ORDER BY at LIMIT 1",
+            )?;
+            let row = |row: &Row| Ok(stored_blob(row)?.map(|blob| (blob, row.get(2))));
+            let Some((blob, at)) = query.query_row([], row).optional()?.flatten() else { return Ok(None) };
+            Ok(Some((blob, at.map(|at: i64| at as u64)?)))
+        })
     }
 
     /// Bytes of contents on this disk, by the record.
@@ -173,11 +262,17 @@ impl Database {
     }
 }
 
-fn seal(row: &rusqlite::Row) -> Result<Option<Seal>, rusqlite::Error> {
+fn seal(row: &Row) -> Result<Option<Seal>, rusqlite::Error> {
     let (sealed_at, size, ctime_ns): (Option<i64>, Option<i64>, Option<i64>) = (row.get(0)?, row.get(2)?, row.get(3)?);
     let (Some(_), Some(size), Some(ctime_ns)) = (sealed_at, size, ctime_ns) else { return Ok(None) };
     let file = FileStamp { size: size as u64, ctime_ns };
     Ok(Some(Seal { epoch: row.get::<_, i64>(1)? as u64, file }))
+}
+
+/// A stored name that does not parse names nothing.
+pub(super) fn stored_blob(row: &Row) -> Result<Option<Blob>, rusqlite::Error> {
+    let (name, size): (String, i64) = (row.get(0)?, row.get(1)?);
+    Ok(name.parse().ok().map(|id| Blob { id, size: size as u64 }))
 }
 
 pub(super) fn key(blob: &Blob) -> (String, i64) {

@@ -1,8 +1,9 @@
 //! What the Hub said: repositories, pinned revisions, file lists and who may see them.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::{Database, DbError, now};
+use super::{Database, DbError, damage, now};
 use crate::types::{Blob, BlobId, Commit, IdentityDigest, RemoteFile, RepoId, RepoPath, Revision, Snapshot};
 
 /// A branch or tag as it was last resolved.
@@ -189,22 +190,29 @@ impl Database {
         .await
     }
 
+    /// `None` also for a list that is not what was recorded: it is to be asked for again.
     pub fn snapshot(&self, endpoint: &str, repo: &RepoId, wanted: Commit) -> Result<Option<Snapshot>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT snapshots.id, private, gated, created_at FROM snapshots JOIN repos ON repos.id = repo_id
-                 WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
+                "SELECT snapshots.id, private, gated, created_at, digest FROM snapshots
+                 JOIN repos ON repos.id = repo_id WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
             )?;
             let key = params![endpoint, repo.to_string(), wanted.as_bytes()];
             let head = query
-                .query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)))
+                .query_row(key, |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, stored_digest(row)?))
+                })
                 .optional()?;
-            let Some((id, private, gated, created_at)) = head else { return Ok(None) };
-            let mut query = db.prepare_cached(
-                "SELECT path, name, size FROM files JOIN blobs ON blobs.id = blob_id WHERE snapshot_id = ?1",
-            )?;
-            let files = query.query_map([id], listed_file)?.collect::<Result<Vec<_>, _>>()?;
-            let (mut snapshot, _) = Snapshot::new(repo.clone(), wanted, files);
+            let Some((id, private, gated, created_at, digest)) = head else { return Ok(None) };
+            let list = stored_list(db, id, repo, wanted)?;
+            let as_recorded = |list: &Snapshot| match &digest {
+                Some(digest) => digest == &list_digest(endpoint, list),
+                None => true,
+            };
+            let Some(mut snapshot) = list.filter(as_recorded) else {
+                self.watch.damaged_list(repo, wanted);
+                return Ok(None);
+            };
             (snapshot.private, snapshot.gated, snapshot.created_at) = (private, gated, created_at as u64);
             Ok(Some(snapshot))
         })
@@ -274,7 +282,7 @@ impl Database {
                 params![repo, snapshot.private, snapshot.gated],
             )?;
             grant(db, repo, identity, GrantScope::Names)?;
-            insert_snapshot(db, repo, &snapshot)
+            insert_snapshot(db, repo, &snapshot, &list_digest(&endpoint, &snapshot))
         })
         .await
     }
@@ -382,17 +390,72 @@ fn grant(db: &Connection, repo: i64, identity: IdentityDigest, scope: GrantScope
     Ok(())
 }
 
-fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
+/// The files of a list; `None` if some of them cannot be read for what they were.
+fn stored_list(
+    db: &Connection,
+    snapshot: i64,
+    repo: &RepoId,
+    commit: Commit,
+) -> Result<Option<Snapshot>, rusqlite::Error> {
+    let mut query = db
+        .prepare_cached("SELECT path, name, size FROM files JOIN blobs ON blobs.id = blob_id WHERE snapshot_id = ?1")?;
+    match query.query_map([snapshot], listed_file)?.collect::<Result<Vec<_>, _>>() {
+        Ok(files) => Ok(Some(Snapshot::new(repo.clone(), commit, files).0)),
+        Err(error) if damage::is_strange_value(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `None` for a list from before there were digests. What is none counts as one that fits nothing.
+fn stored_digest(row: &Row) -> Result<Option<Vec<u8>>, rusqlite::Error> {
+    match row.get(4) {
+        Err(error) if damage::is_strange_value(&error) => Ok(Some(Vec::new())),
+        stored => stored,
+    }
+}
+
+/// What a list is known by when it is read back.
+fn list_digest(endpoint: &str, snapshot: &Snapshot) -> [u8; 16] {
+    let mut digest = Xxh3::new();
+    let mut part = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    };
+    part(endpoint.as_bytes());
+    part(snapshot.repo.to_string().as_bytes());
+    part(snapshot.commit.as_bytes());
+    for (path, blob) in snapshot.files() {
+        part(path.as_str().as_bytes());
+        part(blob.id.to_string().as_bytes());
+        part(&blob.size.to_be_bytes());
+    }
+    digest.digest128().to_be_bytes()
+}
+
+/// A list that is recorded already stays, unless it is another one now.
+fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot, digest: &[u8; 16]) -> Result<(), rusqlite::Error> {
     let listed_at = now();
     let created_at = if snapshot.created_at == 0 { listed_at } else { snapshot.created_at };
-    let inserted = db.execute(
-        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO NOTHING",
-        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64],
-    )?;
-    if inserted == 0 {
-        return Ok(());
+    let known: Option<i64> = db
+        .query_row(
+            "SELECT id FROM snapshots WHERE repo_id = ?1 AND commit_hash = ?2",
+            params![repo, snapshot.commit.as_bytes()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(id) = known {
+        let stored = stored_list(db, id, &snapshot.repo, snapshot.commit)?;
+        if stored.is_some_and(|stored| stored.files().eq(snapshot.files())) {
+            db.execute("UPDATE snapshots SET digest = ?2 WHERE id = ?1", params![id, digest])?;
+            return Ok(());
+        }
+        db.execute("DELETE FROM files WHERE snapshot_id = ?1", [id])?;
+        db.execute("DELETE FROM snapshots WHERE id = ?1", [id])?;
     }
+    db.execute(
+        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at, digest) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64, digest],
+    )?;
     let id = db.last_insert_rowid();
     let mut insert_blob = db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     let mut insert_file = db.prepare_cached(
@@ -445,6 +508,29 @@ mod tests {
         assert!(db.snapshot("http://other", &repo, written.commit).unwrap().is_none());
         let row = &db.summary().unwrap()[0];
         assert_eq!((row.files, row.bytes, row.cached_bytes), (3, 200, 0), "shared content counts once");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_was_changed_is_asked_for_again_and_recorded_anew() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/tiny".parse().unwrap();
+        let written = snapshot(&repo, 1, false);
+        for change in [
+            "UPDATE files SET path = 'c.bin' WHERE path = 'a.bin'",
+            "UPDATE files SET blob_id = 3 - blob_id",
+            "DELETE FROM files WHERE path = 'a.bin'",
+            "UPDATE blobs SET size = 101 WHERE id = 1",
+            "UPDATE files SET path = '../x' WHERE path = 'a.bin'",
+            "UPDATE snapshots SET digest = x'00'",
+        ] {
+            db.put_snapshot(HUB, identity("a"), written.clone()).await.unwrap();
+            assert!(db.snapshot(HUB, &repo, written.commit).unwrap().is_some());
+            db.write(move |db| db.execute(change, [])).await.unwrap();
+            assert!(db.snapshot(HUB, &repo, written.commit).unwrap().is_none(), "{change}");
+        }
+        db.put_snapshot(HUB, identity("a"), written.clone()).await.unwrap();
+        let read = db.snapshot(HUB, &repo, written.commit).unwrap().unwrap();
+        assert_eq!(read.files().collect::<Vec<_>>(), written.files().collect::<Vec<_>>());
     }
 
     #[tokio::test]

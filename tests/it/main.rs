@@ -6,6 +6,7 @@ mod ahead;
 mod behind;
 mod failures;
 mod harness;
+mod integrity;
 mod layout;
 mod metadata;
 mod passthrough;
