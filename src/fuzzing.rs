@@ -45,7 +45,8 @@ mod tests {
 
     /// A few changes of the kinds that a fuzzer makes.
     fn mutate(random: &mut StdRng, bytes: &mut Vec<u8>, others: &[Vec<u8>]) {
-        const STRANGE: &[&[u8]] = &[b"\0", b"\xff", b"-1", b"18446744073709551615", b"\"", b"{", b"]", b"\r\n", b"/../", b"1e999"];
+        const STRANGE: &[&[u8]] =
+            &[b"\0", b"\xff", b"-1", b"18446744073709551615", b"\"", b"{", b"]", b"\r\n", b"/../", b"1e999"];
         for _ in 0..random.random_range(1..5) {
             let at = random.random_range(0..=bytes.len());
             let end = (at + random.random_range(0..9)).min(bytes.len());

@@ -22,7 +22,9 @@ fn header(format: Format, bytes: &[u8]) {
                 let last = layout.tensor_at(u64::MAX);
                 assert!(layout.header_end <= layout.tensor_at(0).start && last.start < last.end && last.end <= size);
             }
-            Header::More(least) => assert!(here < least && least <= size, "more is more than this and no more than all"),
+            Header::More(least) => {
+                assert!(here < least && least <= size, "more is more than this and no more than all")
+            }
             Header::Unreadable => {}
         }
     }
@@ -32,7 +34,9 @@ pub fn index(bytes: &[u8]) {
     for file in ["model-00001-of-00003.safetensors", "unet/model-00001-of-00003.safetensors"] {
         let index = file.replace("-00001-of-00003.safetensors", ".safetensors.index.json");
         for next in shards::indexed(file, &index, bytes).into_iter().flatten() {
-            assert!(next.as_str() > file && next.starts_with(file.split_once("model").map_or("", |(folder, _)| folder)));
+            assert!(
+                next.as_str() > file && next.starts_with(file.split_once("model").map_or("", |(folder, _)| folder))
+            );
         }
     }
     let Ok(name) = std::str::from_utf8(bytes) else { return };
