@@ -2,7 +2,7 @@
 
 use super::sync::{AtomicU64, Mutex, Ordering};
 use crate::db::{CHUNK_BLOCKS, StoredChunk};
-use crate::types::{BlockIndex, BlockRange};
+use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange};
 
 /// The hot copy of the record. A set bit is never set before the bytes are in the file.
 pub(super) struct BlockMap {
@@ -64,6 +64,16 @@ impl BlockMap {
         word.present.load(Ordering::Acquire) & bit != 0
     }
 
+    pub(super) fn present_bytes(&self) -> u64 {
+        let blocks = self.words.iter().map(|word| u64::from(word.present.load(Ordering::Acquire).count_ones()));
+        let bytes = blocks.sum::<u64>() * BLOCK_SIZE;
+        // The last block may be short.
+        match self.all().iter().last() {
+            Some(last) if self.has(last) => bytes - (BLOCK_SIZE - last.bytes(self.size).len()),
+            _ => bytes,
+        }
+    }
+
     pub(super) fn has_all(&self, blocks: BlockRange) -> bool {
         blocks.iter().all(|block| self.has(block))
     }
@@ -123,7 +133,6 @@ impl BlockMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::BLOCK_SIZE;
 
     #[test]
     fn what_landed_is_present_and_what_was_recorded_must_be_checked_first() {
@@ -159,5 +168,6 @@ mod tests {
         let map = BlockMap::new(2 * BLOCK_SIZE, vec![recorded, far]);
         assert!(map.has_all(map.all()));
         assert_eq!(map.all().len(), 2);
+        assert_eq!(map.present_bytes(), 2 * BLOCK_SIZE);
     }
 }

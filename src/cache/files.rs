@@ -3,7 +3,7 @@
 use std::fs::{DirEntry, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,7 +94,7 @@ impl BlobStore {
     }
 
     /// Puts a second name of the file at `from` in the place of the file at `to`, in one step.
-    pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(super) fn replace_by_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let link = self.root.join(format!("link-{}-{number}", std::process::id()));
         self.disk.link(from, &link)?;
@@ -155,6 +155,31 @@ impl BlobStore {
     /// Deletes a file that has lost its name. Where its space goes may take its time.
     pub(super) fn delete(&self, doomed: &Path) -> io::Result<()> {
         self.disk.unlink(doomed)
+    }
+
+    /// Makes the file at `source` the blob's, under a second name. Only for a blob of which nothing is here.
+    pub(super) fn link(&self, blob: &Blob, source: &Path) -> io::Result<()> {
+        let path = self.path(blob);
+        std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
+        match self.disk.unlink(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.disk.link(source, &path)?;
+        // One that this process may not write to could never be repaired.
+        let writable = OpenOptions::new().read(true).write(true).open(&path);
+        if writable.is_err() {
+            self.unlink(blob);
+        }
+        writable.map(drop)
+    }
+
+    /// The blob has no file here any more.
+    pub(super) fn unlink(&self, blob: &Blob) {
+        let path = self.path(blob);
+        if let Err(error) = self.disk.unlink(&path) {
+            tracing::warn!(%error, path = %path.display(), "a file that is not what it is called stays");
+        }
     }
 
     /// Takes the blob's file away from its name at once, and answers where it may be deleted from in peace.
@@ -248,8 +273,12 @@ impl BlobFile {
     /// Whether anybody else has the file open. A mapping of a file that was passed through is known to nobody but the
     /// kernel, and holds the file's space though all handles are closed.
     ///
-    /// The kernel grants a write lease only to the one who has a file open alone. Where it grants none at all the answer is no.
+    /// The kernel grants a write lease only to the one who has a file open alone. Where it grants none at all the answer is
+    /// no, as for a file that is there under two names: it stays as long as the other one, which is open as well.
     pub(super) fn is_open_elsewhere(&self) -> bool {
+        if self.file.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
+            return false;
+        }
         use nix::libc::{F_SETLEASE, F_UNLCK, F_WRLCK, SIGURG, fcntl};
         /// Of asm-generic/fcntl.h.
         const F_SETSIG: i32 = 10;

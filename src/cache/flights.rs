@@ -127,6 +127,11 @@ impl Flights {
         self.active.lock().first().map(Flight::wait)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.lock().is_empty()
+    }
+
     /// The flight has landed or failed. What it did not bring is missing again.
     pub(super) fn remove(&self, flight: &Arc<Flight>) {
         self.active.lock().retain(|active| !Arc::ptr_eq(active, flight));

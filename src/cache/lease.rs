@@ -1,8 +1,9 @@
 //! A blob in use: its map, its file, its flights.
 
 use std::io;
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -56,18 +57,28 @@ impl Lease {
         self.0.is_complete()
     }
 
-    /// These bytes need not stay in memory: the next read of them is from the disk.
-    pub fn drop_pages(&self, range: ByteRange) {
-        let len = std::num::NonZeroU64::new(range.len());
-        let advised = rustix::fs::fadvise(self.0.file.descriptor(), range.start, len, rustix::fs::Advice::DontNeed);
-        if let Err(error) = advised {
-            tracing::debug!(%error, blob = %self.0.blob.id, "what was read stays in memory");
-        }
+    pub fn pages(&self) -> Pages {
+        Pages(Arc::downgrade(&self.0))
     }
 
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
         self.0.was_wrong()
+    }
+}
+
+/// What of a blob is in memory, without a hold on the blob.
+pub struct Pages(Weak<Entry>);
+
+impl Pages {
+    /// These bytes need not stay in memory: the next read of them is from the disk.
+    pub fn drop_range(&self, range: ByteRange) {
+        let Some(entry) = self.0.upgrade() else { return };
+        let len = NonZeroU64::new(range.len());
+        if let Err(error) = rustix::fs::fadvise(entry.file.descriptor(), range.start, len, rustix::fs::Advice::DontNeed)
+        {
+            tracing::debug!(%error, blob = %entry.blob.id, "what was read stays in memory");
+        }
     }
 }
 
@@ -165,18 +176,24 @@ impl Entry {
         let row = db.blob(&blob)?;
         let seal = row.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
         let state = seal.map_or(SealState::Open, SealState::Sealed);
-        let entry = Self::new(blob, map, file, state, space_changes);
-        entry.mismatches.store(row.map_or(0, |row| row.mismatches), Ordering::Release);
-        Ok(entry)
+        let mismatches = row.map_or(0, |row| row.mismatches);
+        Ok(Self::new(blob, map, file, state, mismatches, space_changes))
     }
 
     /// Of a blob whose former entry is on its way out, with its file and its record.
     pub(super) fn empty(blob: Blob, store: &BlobStore, space_changes: Arc<AtomicU64>) -> Result<Self, CacheError> {
         let map = BlockMap::new(blob.size, Vec::new());
-        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, space_changes))
+        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, 0, space_changes))
     }
 
-    fn new(blob: Blob, map: BlockMap, file: BlobFile, state: SealState, space_changes: Arc<AtomicU64>) -> Self {
+    fn new(
+        blob: Blob,
+        map: BlockMap,
+        file: BlobFile,
+        state: SealState,
+        mismatches: u32,
+        space_changes: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             blob,
             map,
@@ -190,7 +207,7 @@ impl Entry {
             checking: Default::default(),
             sealing: Mutex::new(Sealing { state, proved: state != SealState::Open, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
-            mismatches: AtomicU32::new(0),
+            mismatches: AtomicU32::new(mismatches),
             was_wrong: AtomicBool::new(false),
             proofs: Notify::new(),
         }
@@ -282,12 +299,15 @@ impl Entry {
         for block in range.blocks().iter() {
             let part = self.part(block, range);
             let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
-            if let Some(run) = self.unkept.find(part) {
+            // What is on the disk was proved later than what is only in memory.
+            if self.map.is_checked(block) || self.check(block, &mut scratch)? {
+                if self.file.read_exact_at(into, part.start).is_err() {
+                    return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
+                }
+            } else if let Some(run) = self.unkept.find(part) {
                 into.copy_from_slice(run.bytes(part));
-            } else if !self.map.is_checked(block) && !self.check(block, &mut scratch)? {
+            } else {
                 return Ok(None);
-            } else if self.file.read_exact_at(into, part.start).is_err() {
-                return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
             }
         }
         Ok(Some(&buffer[..range.len() as usize]))

@@ -54,6 +54,6 @@ impl BlockCache {
             }
         }
         entry.refuse_quarantined()?;
-        if entry.is_proved() { Ok(Fetched::default()) } else { Err(CacheError::Unproved(entry.blob.id)) }
+        if entry.is_proved() { Ok(Fetched::default()) } else { Err(CacheError::NotKept(entry.blob.id)) }
     }
 }

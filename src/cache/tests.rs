@@ -6,6 +6,7 @@ mod integrity;
 mod power;
 mod space;
 mod stories;
+mod transfer;
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;

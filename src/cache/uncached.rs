@@ -69,7 +69,7 @@ mod tests {
     fn blocks_of_any_length_read_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("blob");
-        let bytes: Vec<u8> = (0..BLOCK_SIZE as usize + 4999).map(|at| (at * 7 >> 2) as u8).collect();
+        let bytes: Vec<u8> = (0..BLOCK_SIZE as usize + 4999).map(|at| ((at * 7) >> 2) as u8).collect();
         std::fs::write(&path, &bytes).unwrap();
         let mut file = UncachedFile::open(&path, Arc::new(crate::cache::disk::LocalDisk)).unwrap();
         assert!(file.block(ByteRange::new(0, BLOCK_SIZE)).unwrap() == &bytes[..BLOCK_SIZE as usize]);

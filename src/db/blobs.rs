@@ -259,6 +259,18 @@ impl Database {
         })
     }
 
+    /// Bytes of one content on this disk, by the record.
+    pub fn cached_bytes_of(&self, blob: &Blob) -> Result<u64, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT coalesce(sum(bytes), 0) FROM blobs JOIN blocks ON blob_id = blobs.id
+                 WHERE name = ?1 AND size = ?2",
+            )?;
+            query.query_row(key(blob), |row| row.get::<_, i64>(0))
+        })
+        .map(|bytes| bytes as u64)
+    }
+
     /// Bytes of contents on this disk, by the record.
     pub fn cached_bytes(&self) -> Result<u64, DbError> {
         self.read(|db| {

@@ -22,8 +22,17 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Whether an error says that the file does not hold what was written to it.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    is_strange_value(error) || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    let corrupt = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+    corrupt || is_strange_value(error) || is_strange_schema(error)
+}
+
+/// Whether a table or column that was there when the schema was made is not there any more.
+fn is_strange_schema(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqlInputError { .. } => true,
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text.starts_with("no such "),
+        _ => false,
+    }
 }
 
 /// Whether a value is of no kind that is ever written there.

@@ -4,6 +4,7 @@
 //! (with a write-ahead log they never wait for the writer). Called by `cache` and `tree`. No reader of model data ever waits for it.
 
 mod blobs;
+mod contents;
 mod damage;
 mod keeps;
 mod nodes;
@@ -24,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::Connection;
 
 pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
+pub use contents::{CachedContent, Owner};
 pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use opening::DatabaseSettings;
@@ -70,7 +72,7 @@ pub enum DbError {
     #[error(
         "the database is damaged: {0}; unmount and mount again: it is then made anew from the contents in the cache"
     )]
-    FoundDamaged(rusqlite::Error),
+    FoundDamaged(String),
     #[error("database: {0}")]
     Sqlite(rusqlite::Error),
     #[error("the database could not write: {0}")]
@@ -81,7 +83,7 @@ pub enum DbError {
 
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
-        if damage::is_damage(&error) { DbError::FoundDamaged(error) } else { DbError::Sqlite(error) }
+        if damage::is_damage(&error) { DbError::FoundDamaged(error.to_string()) } else { DbError::Sqlite(error) }
     }
 }
 

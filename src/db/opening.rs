@@ -124,7 +124,8 @@ fn explain(path: &Path, settings: &DatabaseSettings, source: rusqlite::Error) ->
 impl DbError {
     fn about(self, path: &Path, settings: &DatabaseSettings) -> Self {
         match self {
-            DbError::Sqlite(source) | DbError::FoundDamaged(source) => explain(path, settings, source),
+            DbError::Sqlite(source) => explain(path, settings, source),
+            DbError::FoundDamaged(cause) => DbError::Damaged { path: path.to_owned(), cause },
             other => other,
         }
     }

@@ -60,6 +60,12 @@ pub struct RepoRow {
     pub files: u64,
     pub bytes: u64,
     pub cached_bytes: u64,
+    /// Files of which every byte is on disk.
+    pub complete_files: u64,
+    /// Whether an operator asked that it stays.
+    pub kept: bool,
+    /// Its list may lack files.
+    pub partial: bool,
 }
 
 impl Database {
@@ -194,26 +200,25 @@ impl Database {
     pub fn snapshot(&self, endpoint: &str, repo: &RepoId, wanted: Commit) -> Result<Option<Snapshot>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT snapshots.id, private, gated, created_at, digest FROM snapshots
+                "SELECT snapshots.id, private, gated, created_at, digest, partial FROM snapshots
                  JOIN repos ON repos.id = repo_id WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
             )?;
             let key = params![endpoint, repo.to_string(), wanted.as_bytes()];
             let head = query
                 .query_row(key, |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, stored_digest(row)?))
+                    let digest = stored_digest(row)?;
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, digest, row.get(5)?))
                 })
                 .optional()?;
-            let Some((id, private, gated, created_at, digest)) = head else { return Ok(None) };
+            let Some((id, private, gated, created_at, digest, partial)) = head else { return Ok(None) };
             let list = stored_list(db, id, repo, wanted)?;
-            let as_recorded = |list: &Snapshot| match &digest {
-                Some(digest) => digest == &list_digest(endpoint, list),
-                None => true,
-            };
+            let as_recorded = |list: &Snapshot| is_as_recorded(digest.as_deref(), endpoint, list);
             let Some(mut snapshot) = list.filter(as_recorded) else {
                 self.watch.damaged_list(repo, wanted);
                 return Ok(None);
             };
             (snapshot.private, snapshot.gated, snapshot.created_at) = (private, gated, created_at as u64);
+            snapshot.partial = partial;
             Ok(Some(snapshot))
         })
     }
@@ -282,7 +287,24 @@ impl Database {
                 params![repo, snapshot.private, snapshot.gated],
             )?;
             grant(db, repo, identity, GrantScope::Names)?;
-            insert_snapshot(db, repo, &snapshot, &list_digest(&endpoint, &snapshot))
+            insert_snapshot(db, repo, &endpoint, &snapshot)
+        })
+        .await
+    }
+
+    /// Records a file list that another cache had, and that `identity` may see it. It says nothing of who else may, and
+    /// takes nothing away from what the Hub said.
+    pub async fn adopt_snapshot(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        snapshot: std::sync::Arc<Snapshot>,
+    ) -> Result<(), DbError> {
+        let endpoint = endpoint.to_owned();
+        self.write(move |db| {
+            let repo = ensure_repo(db, &endpoint, &snapshot.repo.to_string())?;
+            grant(db, repo, identity, GrantScope::Names)?;
+            insert_snapshot(db, repo, &endpoint, &snapshot)
         })
         .await
     }
@@ -333,6 +355,9 @@ impl Database {
                     files: row.get::<_, i64>(4)? as u64,
                     bytes: row.get::<_, i64>(5)? as u64,
                     cached_bytes: row.get::<_, i64>(6)? as u64,
+                    complete_files: row.get::<_, i64>(7)? as u64,
+                    kept: row.get(8)?,
+                    partial: row.get(9)?,
                 }))
             })?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -348,14 +373,20 @@ const SUMMARY: &str = "
     SELECT endpoint, repo,
            (SELECT group_concat(DISTINCT revision) FROM revisions
             WHERE revisions.repo_id = repos.id AND revisions.commit_hash = snapshots.commit_hash),
-           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0)
+           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0),
+           coalesce(sum(names) FILTER (WHERE coalesce(cached_bytes, 0) >= size), 0),
+           EXISTS (SELECT 1 FROM keeps WHERE keeps.repo_id = repos.id AND
+                   (keeps.revision = lower(hex(snapshots.commit_hash)) OR EXISTS (SELECT 1 FROM revisions
+                    WHERE revisions.repo_id = repos.id AND revisions.revision = keeps.revision
+                    AND revisions.commit_hash = snapshots.commit_hash))),
+           partial
     FROM snapshots JOIN repos ON repos.id = repo_id
     LEFT JOIN held ON held.snapshot_id = snapshots.id
     LEFT JOIN blobs ON blobs.id = held.blob_id
     LEFT JOIN blob_coverage ON blob_coverage.blob_id = blobs.id
     GROUP BY snapshots.id ORDER BY endpoint, repo, listed_at";
 
-fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
+pub(super) fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
     row.get(column).map(Commit::from_bytes)
 }
 
@@ -364,7 +395,7 @@ fn stored_pin(row: &Row) -> Result<Pin, rusqlite::Error> {
 }
 
 /// A stored name that no longer parses is left out rather than shown wrong.
-fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
+pub(super) fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
     let invalid = |column, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };
@@ -414,6 +445,10 @@ fn stored_digest(row: &Row) -> Result<Option<Vec<u8>>, rusqlite::Error> {
     }
 }
 
+fn is_as_recorded(digest: Option<&[u8]>, endpoint: &str, list: &Snapshot) -> bool {
+    digest.is_none_or(|digest| digest == list_digest(endpoint, list))
+}
+
 /// What a list is known by when it is read back.
 fn list_digest(endpoint: &str, snapshot: &Snapshot) -> [u8; 16] {
     let mut digest = Xxh3::new();
@@ -432,34 +467,48 @@ fn list_digest(endpoint: &str, snapshot: &Snapshot) -> [u8; 16] {
     digest.digest128().to_be_bytes()
 }
 
-/// A list that is recorded already stays, unless it is another one now.
-fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot, digest: &[u8; 16]) -> Result<(), rusqlite::Error> {
-    let listed_at = now();
-    let created_at = if snapshot.created_at == 0 { listed_at } else { snapshot.created_at };
-    let known: Option<i64> = db
+/// A list that is recorded stays. One that was only partial grows and gives way to a whole one; a damaged one is replaced.
+fn insert_snapshot(db: &Connection, repo: i64, endpoint: &str, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
+    let known = db
         .query_row(
-            "SELECT id FROM snapshots WHERE repo_id = ?1 AND commit_hash = ?2",
+            "SELECT id, partial, 0, 0, digest FROM snapshots WHERE repo_id = ?1 AND commit_hash = ?2",
             params![repo, snapshot.commit.as_bytes()],
-            |row| row.get(0),
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, stored_digest(row)?)),
         )
         .optional()?;
-    if let Some(id) = known {
+    let mut grows = false;
+    if let Some((id, partial, digest)) = known {
         let stored = stored_list(db, id, &snapshot.repo, snapshot.commit)?;
-        if stored.is_some_and(|stored| stored.files().eq(snapshot.files())) {
-            db.execute("UPDATE snapshots SET digest = ?2 WHERE id = ?1", params![id, digest])?;
-            return Ok(());
+        let sound = stored.filter(|list| is_as_recorded(digest.as_deref(), endpoint, list));
+        match sound {
+            Some(_) if !partial && snapshot.partial => return Ok(()),
+            Some(list) if !partial && list.files().eq(snapshot.files()) => return Ok(()),
+            Some(_) => grows = partial && snapshot.partial,
+            None => {}
         }
-        db.execute("DELETE FROM files WHERE snapshot_id = ?1", [id])?;
-        db.execute("DELETE FROM snapshots WHERE id = ?1", [id])?;
+        if !grows {
+            db.execute("DELETE FROM files WHERE snapshot_id = ?1", [id])?;
+        }
     }
-    db.execute(
-        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at, digest) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64, digest],
+    let listed_at = now();
+    let created_at = if snapshot.created_at == 0 { listed_at } else { snapshot.created_at };
+    let id = db.query_row(
+        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at, partial) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET created_at = excluded.created_at, listed_at = excluded.listed_at,
+                                   partial = excluded.partial RETURNING id",
+        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64, snapshot.partial],
+        |row| row.get::<_, i64>(0),
     )?;
-    let id = db.last_insert_rowid();
+    insert_files(db, id, snapshot)?;
+    let digest = stored_list(db, id, &snapshot.repo, snapshot.commit)?.map(|list| list_digest(endpoint, &list));
+    db.execute("UPDATE snapshots SET digest = ?2 WHERE id = ?1", params![id, digest])?;
+    Ok(())
+}
+
+fn insert_files(db: &Connection, id: i64, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
     let mut insert_blob = db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     let mut insert_file = db.prepare_cached(
-        "INSERT INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3 AND size = ?4))",
+        "INSERT OR REPLACE INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3 AND size = ?4))",
     )?;
     for (path, blob) in snapshot.files() {
         let name = blob.id.to_string();
@@ -531,6 +580,34 @@ mod tests {
         db.put_snapshot(HUB, identity("a"), written.clone()).await.unwrap();
         let read = db.snapshot(HUB, &repo, written.commit).unwrap().unwrap();
         assert_eq!(read.files().collect::<Vec<_>>(), written.files().collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_partial_list_grows_and_gives_way_to_a_whole_one() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/tiny".parse().unwrap();
+        let whole = snapshot(&repo, 1, false);
+        let part = |paths: &[&str]| {
+            let files = whole.files().filter(|(path, _)| paths.contains(&path.as_str()));
+            let (mut part, _) =
+                Snapshot::new(repo.clone(), whole.commit, files.map(|(path, blob)| (path.clone(), blob)));
+            part.partial = true;
+            Arc::new(part)
+        };
+        let stored = || {
+            let stored = db.snapshot(HUB, &repo, whole.commit).unwrap().unwrap();
+            (stored.len(), stored.partial)
+        };
+        db.adopt_snapshot(HUB, identity("a"), part(&["a.bin"])).await.unwrap();
+        assert_eq!(stored(), (1, true));
+        assert!(db.access(HUB, identity("a"), &repo).unwrap().unwrap().shows_names());
+        assert!(!db.access(HUB, identity("b"), &repo).unwrap().unwrap().shows_names(), "nobody said that it is public");
+        db.adopt_snapshot(HUB, identity("a"), part(&["a.bin", "b/c.bin"])).await.unwrap();
+        assert_eq!(stored(), (2, true));
+        db.put_snapshot(HUB, identity("a"), whole.clone()).await.unwrap();
+        assert_eq!(stored(), (3, false));
+        db.adopt_snapshot(HUB, identity("a"), part(&["a.bin"])).await.unwrap();
+        assert_eq!(stored(), (3, false), "what the Hub listed stays");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::DbError;
-use super::damage::Watch;
+use super::damage::{Watch, is_damage};
 
 /// A unit of work. It runs inside the batch's transaction, if there still is one, and returns what announces the outcome
 /// after the commit.
@@ -105,7 +105,11 @@ impl Batches {
             tracing::error!(%error, "the database could not write");
         }
         for announce in announcements {
-            announce(committed.as_ref().map_err(|error| DbError::NotWritten(error.to_string())).copied());
+            announce(match &committed {
+                Ok(()) => Ok(()),
+                Err(error) if is_damage(error) => Err(DbError::FoundDamaged(error.to_string())),
+                Err(error) => Err(DbError::NotWritten(error.to_string())),
+            });
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheSettings, Evicted, IntegritySettings, SpaceSettings};
+use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session, SessionError};
@@ -59,6 +59,10 @@ impl Default for NodeOptions {
 
 impl Node {
     pub fn start(directory: &Path, options: NodeOptions) -> Self {
+        Self::try_start(directory, options).unwrap()
+    }
+
+    pub fn try_start(directory: &Path, options: NodeOptions) -> Result<Self, CacheError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::default());
         let patience = Duration::from_millis(20);
@@ -72,9 +76,9 @@ impl Node {
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
         };
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh: options.refresh });
-        Self {
+        Ok(Self {
             runtime,
-            cache: opened.unwrap(),
+            cache: opened?,
             db,
             tree,
             metrics,
@@ -82,7 +86,7 @@ impl Node {
             passthrough: options.passthrough,
             drop_behind: options.drop_behind,
             sessions: Vec::new(),
-        }
+        })
     }
 
     pub fn mount(&mut self, at: &Path, identity: Identity) {
@@ -207,7 +211,9 @@ impl World {
     }
 
     pub fn restart_with(&mut self, options: NodeOptions, token: Option<&str>, offline: bool) {
-        self.node.take().unwrap().stop();
+        if let Some(node) = self.node.take() {
+            node.stop();
+        }
         self.start(options, token, offline);
     }
 
@@ -216,14 +222,14 @@ impl World {
         self.try_restart_after(options, change).unwrap();
     }
 
-    /// As [`World::restart_after`], where the new one may refuse to mount.
-    pub fn try_restart_after(&mut self, options: NodeOptions, change: impl FnOnce(&Path)) -> Result<(), SessionError> {
+    /// As [`World::restart_after`], where the new one may refuse to start or to mount, and says why.
+    pub fn try_restart_after(&mut self, options: NodeOptions, change: impl FnOnce(&Path)) -> Result<(), String> {
         self.node.take().unwrap().stop();
         change(&self.cache_directory());
-        let mut node = Node::start(&self.cache_directory(), options);
+        let mut node = Node::try_start(&self.cache_directory(), options).map_err(|error| error.to_string())?;
         let mounted = node.try_mount_for(&self.mount_point(), Identity::new(self.hub.endpoint(), None, false), false);
         self.node = Some(node);
-        mounted
+        mounted.map_err(|error| error.to_string())
     }
 
     pub fn node(&self) -> &Node {

@@ -1,96 +1,15 @@
 //! The command line and its daemons: one a cache directory, however it is started, asked, killed or unmounted.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use test_hub::{Files, Hub};
 
-use crate::harness::eventually;
-
-/// A user's machine: directories of its own, and no Hub, which no mount needs.
-struct Machine {
-    folder: tempfile::TempDir,
-    mounts: Vec<PathBuf>,
-}
-
-impl Machine {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A new directory to mount at.
-    fn directory(&mut self, name: &str) -> PathBuf {
-        let directory = self.path(name);
-        fs::create_dir(&directory).unwrap();
-        self.mounts.push(directory.clone());
-        directory
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weightfs"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
-            command.env_remove(name);
-        }
-        command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", "http://127.0.0.1:9");
-        command.env("WEIGHTFS_CACHE_DIRECTORY", self.path("cache"));
-        command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.path("run"));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// What a command that must succeed prints.
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", error(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What a command that must fail with `code` says.
-    fn fail(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error(&output));
-        error(&output)
-    }
-
-    fn daemons(&self) -> Vec<Value> {
-        let status: Value = serde_json::from_str(&self.succeed(&["status", "--format", "json"])).unwrap();
-        status["daemons"].as_array().unwrap().clone()
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.daemons()[0]["pid"].as_i64().unwrap() as i32)
-    }
-
-    fn has_ended(&self) -> bool {
-        fs::read_to_string(self.path("cache/lock")).unwrap().is_empty() && self.daemons().is_empty()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for mount in &self.mounts {
-            self.run(&["umount", "--lazy", mount.to_str().unwrap()]);
-        }
-    }
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn is_mounted(directory: &Path) -> bool {
-    weightfs::fs::mount::find(directory).is_some()
-}
+use crate::harness::{eventually, noise};
+use crate::machine::{Machine, error, is_mounted};
 
 #[test]
 fn mount_returns_once_it_can_be_read_and_umount_once_its_daemon_has_ended() {
@@ -273,10 +192,58 @@ fn what_keeps_a_daemon_from_starting_is_told_by_the_command_that_wanted_it() {
     let directory = machine.directory("hf");
     let missing = machine.fail(1, &["mount", machine.path("missing").to_str().unwrap()]);
     assert!(missing.contains("mkdir -p"), "{missing}");
-    fs::write(machine.path("cache/models.db"), "this is no database, however long it is".repeat(100)).unwrap();
-    let damaged = machine.fail(1, &["mount", directory.to_str().unwrap()]);
-    assert!(damaged.contains("models.db"), "{damaged}");
-    assert!(machine.has_ended());
+    let refused = |variables: &[(&str, &str)]| {
+        let mut command = machine.command(&["mount", directory.to_str().unwrap()]);
+        command.envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+        assert!(machine.has_ended());
+        error(&output)
+    };
+    let database = machine.path("cache/models.db");
+    let locked = rusqlite::Connection::open(&database).unwrap();
+    locked.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let said = refused(&[("WEIGHTFS_DATABASE_CONNECTION_TIMEOUT_SECONDS", "1")]);
+    assert!(said.contains("models.db") && said.contains("locked"), "{said}");
+    drop(locked);
+    fs::remove_file(&database).unwrap();
+    fs::create_dir(&database).unwrap();
+    let said = refused(&[]);
+    assert!(said.contains("models.db") && said.contains("is no file"), "{said}");
+    fs::remove_dir(&database).unwrap();
+    let foreign = machine.path("notes.txt");
+    fs::write(&foreign, "this is no database, however long it is".repeat(100)).unwrap();
+    let said = refused(&[("WEIGHTFS_DATABASE_PATH", foreign.to_str().unwrap())]);
+    assert!(said.contains("notes.txt") && said.contains("is no database"), "{said}");
+}
+
+#[test]
+fn a_damaged_database_keeps_no_daemon_from_starting() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    for wal in ["true", "false"] {
+        let mount = machine.command(&["mount", name]).env("WEIGHTFS_DATABASE_WAL_MODE", wal).output().unwrap();
+        assert!(mount.status.success(), "{}", error(&mount));
+        assert!(directory.join("hub").is_dir());
+        assert_eq!(machine.path("cache/models.db-wal").exists(), wal == "true");
+        machine.succeed(&["umount", name]);
+        fs::write(machine.path("cache/models.db"), "this is no database, however long it is".repeat(100)).unwrap();
+    }
+    let log = fs::read_to_string(machine.path("cache/weightfs.log")).unwrap();
+    assert!(log.contains("the database is damaged: it is kept aside"), "{log}");
+}
+
+#[test]
+fn a_daemon_that_ends_in_good_order_leaves_a_database_that_needs_no_check() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    machine.succeed(&["mount", name]);
+    machine.succeed(&["umount", name]);
+    let db = rusqlite::Connection::open(machine.path("cache/models.db")).unwrap();
+    let in_use = "SELECT count(*) FROM meta WHERE key = 'in_use'";
+    assert_eq!(db.query_row(in_use, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
 #[test]
@@ -289,4 +256,49 @@ fn exit_codes_tell_a_failure_from_a_wrong_call() {
     let wrong = machine.command(&["status"]).env("WEIGHTFS_CACHE_DIR", "/x").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(machine.succeed(&["--version"]).starts_with("weightfs "));
+}
+
+/// What a daemon with these settings says of its cache once a model of 12 MiB was read through it and closed.
+fn with_space_settings(settings: &[(&str, &str)], until: impl Fn(&Value) -> bool) {
+    let hub = Hub::start().unwrap();
+    let bytes = noise(5, 12 << 20);
+    let commit = hub.commit("acme/big", Files::new().bytes("model.safetensors", bytes.clone())).unwrap();
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let mut mount = machine.command(&["mount", directory.to_str().unwrap()]);
+    mount.env("HF_ENDPOINT", hub.endpoint()).env("WEIGHTFS_CACHE_EVICTION_CHECK_INTERVAL_SECONDS", "1");
+    mount.envs(settings.iter().map(|(name, value)| (format!("WEIGHTFS_CACHE_{name}"), value)));
+    let output = mount.output().unwrap();
+    assert!(output.status.success(), "{}", error(&output));
+    let file = directory.join(format!("hub/models--acme--big/snapshots/{commit}/model.safetensors"));
+    assert!(fs::read(file).unwrap() == bytes);
+    eventually(&format!("{settings:?} show"), || until(&machine.daemons()[0]));
+}
+
+fn held(daemon: &Value) -> u64 {
+    daemon["cache"]["cached_bytes"].as_u64().unwrap()
+}
+
+fn count(daemon: &Value, name: &str) -> u64 {
+    daemon["counters"][name].as_u64().unwrap()
+}
+
+#[test]
+fn every_setting_of_space_has_its_effect() {
+    with_space_settings(&[("MAX_SIZE_BYTES", "4194304")], |daemon| {
+        daemon["cache"]["limit_bytes"] == 4 << 20 && held(daemon) <= 4 << 20 && count(daemon, "unkept_blocks") > 0
+    });
+    with_space_settings(&[("EVICTION_POLICY_MAX_MODELS", "0")], |daemon| {
+        held(daemon) == 0 && count(daemon, "evicted_blobs") == 1
+    });
+    with_space_settings(&[("EVICTION_POLICY_UNUSED_THRESHOLD_SECONDS", "1")], |daemon| {
+        held(daemon) == 0 && count(daemon, "evicted_blobs") == 1
+    });
+    let more_than_there_is = (1_u64 << 60).to_string();
+    with_space_settings(&[("EVICTION_POLICY_MIN_FREE_SPACE_BYTES", &more_than_there_is)], |daemon| {
+        daemon["cache"]["free_bytes"] == 0 && held(daemon) == 0 && count(daemon, "unkept_blocks") > 0
+    });
+    with_space_settings(&[("EVICTION_ENABLED", "false"), ("EVICTION_POLICY_MAX_MODELS", "0")], |daemon| {
+        held(daemon) == 12 << 20 && count(daemon, "evicted_blobs") == 0
+    });
 }

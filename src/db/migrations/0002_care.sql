@@ -19,3 +19,6 @@ CREATE TABLE keeps (
     kept_at  INTEGER NOT NULL,
     PRIMARY KEY (repo_id, revision)
 ) STRICT, WITHOUT ROWID;
+
+-- Taken over from another cache that had some of the commit's files: there may be more of them.
+ALTER TABLE snapshots ADD COLUMN partial INTEGER NOT NULL DEFAULT 0;
