@@ -5,8 +5,12 @@
 mod ahead;
 mod behind;
 mod failures;
+mod fio;
 mod harness;
+mod kills;
 mod layout;
+#[allow(dead_code, reason = "the command line's own tests use all of it")]
+mod machine;
 mod metadata;
 mod passthrough;
 mod processes;

@@ -1,96 +1,13 @@
 //! The command line and its daemons: one a cache directory, however it is started, asked, killed or unmounted.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
 use crate::harness::eventually;
-
-/// A user's machine: directories of its own, and no Hub, which no mount needs.
-struct Machine {
-    folder: tempfile::TempDir,
-    mounts: Vec<PathBuf>,
-}
-
-impl Machine {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A new directory to mount at.
-    fn directory(&mut self, name: &str) -> PathBuf {
-        let directory = self.path(name);
-        fs::create_dir(&directory).unwrap();
-        self.mounts.push(directory.clone());
-        directory
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weightfs"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
-            command.env_remove(name);
-        }
-        command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", "http://127.0.0.1:9");
-        command.env("WEIGHTFS_CACHE_DIRECTORY", self.path("cache"));
-        command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.path("run"));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// What a command that must succeed prints.
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", error(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What a command that must fail with `code` says.
-    fn fail(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error(&output));
-        error(&output)
-    }
-
-    fn daemons(&self) -> Vec<Value> {
-        let status: Value = serde_json::from_str(&self.succeed(&["status", "--format", "json"])).unwrap();
-        status["daemons"].as_array().unwrap().clone()
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.daemons()[0]["pid"].as_i64().unwrap() as i32)
-    }
-
-    fn has_ended(&self) -> bool {
-        fs::read_to_string(self.path("cache/lock")).unwrap().is_empty() && self.daemons().is_empty()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for mount in &self.mounts {
-            self.run(&["umount", "--lazy", mount.to_str().unwrap()]);
-        }
-    }
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn is_mounted(directory: &Path) -> bool {
-    weightfs::fs::mount::find(directory).is_some()
-}
+use crate::machine::{Machine, error, is_mounted};
 
 #[test]
 fn mount_returns_once_it_can_be_read_and_umount_once_its_daemon_has_ended() {

@@ -1,0 +1,101 @@
+//! The program as a user has it: a command line, and whatever daemons it starts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A user's machine: directories of its own, and a Hub if it is told of one, which no mount needs.
+pub struct Machine {
+    folder: tempfile::TempDir,
+    mounts: Vec<PathBuf>,
+    endpoint: String,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        Self::at("http://127.0.0.1:9")
+    }
+
+    pub fn at(endpoint: &str) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new(), endpoint: endpoint.to_owned() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new directory to mount at.
+    pub fn directory(&mut self, name: &str) -> PathBuf {
+        let directory = self.path(name);
+        fs::create_dir(&directory).unwrap();
+        self.mounts.push(directory.clone());
+        directory
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weightfs"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
+            command.env_remove(name);
+        }
+        command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", &self.endpoint);
+        command.env("WEIGHTFS_CACHE_DIRECTORY", self.path("cache"));
+        command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.path("run"));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    pub fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", error(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command that must fail with `code` says.
+    pub fn fail(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error(&output));
+        error(&output)
+    }
+
+    pub fn daemons(&self) -> Vec<Value> {
+        let status: Value = serde_json::from_str(&self.succeed(&["status", "--format", "json"])).unwrap();
+        status["daemons"].as_array().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.daemons()[0]["pid"].as_i64().unwrap() as i32)
+    }
+
+    /// Every known commit, as `model list` tells it.
+    pub fn models(&self) -> Vec<Value> {
+        let list: Value = serde_json::from_str(&self.succeed(&["model", "list", "--all", "--format", "json"])).unwrap();
+        list["models"].as_array().unwrap().clone()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        fs::read_to_string(self.path("cache/lock")).unwrap().is_empty() && self.daemons().is_empty()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for mount in &self.mounts {
+            self.run(&["umount", "--lazy", mount.to_str().unwrap()]);
+        }
+    }
+}
+
+pub fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn is_mounted(directory: &Path) -> bool {
+    weightfs::fs::mount::find(directory).is_some()
+}
