@@ -8,13 +8,18 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::error::Elapsed;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::proto::control_client::ControlClient;
-use super::proto::{MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest};
+use super::proto::job_event::Event;
+use super::proto::{
+    JobEvent, JobRequest, MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest,
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const STATUS: Duration = Duration::from_secs(10);
+/// A daemon that works says so every second.
+const SILENCE: Duration = Duration::from_secs(30);
 /// A mount or an unmount may wait for the kernel and for readers, within deadlines of the daemon's own.
 const CHANGE: Duration = Duration::from_secs(60);
 
@@ -37,6 +42,36 @@ pub enum ClientError {
     OtherVersion { socket: PathBuf, cause: String },
     #[error("{socket}: the daemon did not answer in time: {cause}")]
     Late { socket: PathBuf, cause: String },
+}
+
+/// A job under way in the daemon.
+pub struct Following {
+    client: Client,
+    events: Streaming<JobEvent>,
+}
+
+impl Following {
+    /// The next event. The one with the outcome is the last.
+    pub async fn next(&mut self) -> Result<Event, ClientError> {
+        loop {
+            let message = match tokio::time::timeout(SILENCE, self.events.message()).await {
+                Ok(Ok(message)) => message,
+                Ok(Err(status)) => return Err(self.client.explain(status)),
+                Err(late) => {
+                    return Err(ClientError::Late { socket: self.client.socket.clone(), cause: late.to_string() });
+                }
+            };
+            match message {
+                Some(JobEvent { event: Some(event) }) => return Ok(event),
+                // Of a newer daemon.
+                Some(JobEvent { event: None }) => {}
+                None => {
+                    let cause = "it ended in the middle of its work".to_owned();
+                    return Err(ClientError::Away { socket: self.client.socket.clone(), cause });
+                }
+            }
+        }
+    }
 }
 
 /// A connection to one daemon.
@@ -84,6 +119,13 @@ impl Client {
     pub async fn unmount(&mut self, request: UnmountRequest) -> Result<UnmountReply, ClientError> {
         let answer = tokio::time::timeout(CHANGE, self.inner.unmount(request)).await;
         self.read(answer)
+    }
+
+    /// Starts a job. It ends when what is returned goes.
+    pub async fn run(mut self, request: JobRequest) -> Result<Following, ClientError> {
+        let answer = tokio::time::timeout(STATUS, self.inner.run(request)).await;
+        let events = self.read(answer)?;
+        Ok(Following { client: self, events })
     }
 
     fn read<T>(&self, answer: Result<Result<Response<T>, Status>, Elapsed>) -> Result<T, ClientError> {

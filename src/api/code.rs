@@ -10,7 +10,11 @@ pub fn refuse(error: ControlError) -> Status {
         ControlError::AlreadyMounted { .. } => Code::AlreadyExists,
         ControlError::NotMounted { .. } => Code::NotFound,
         ControlError::BadRequest(_) | ControlError::OverOwnPath { .. } => Code::InvalidArgument,
-        ControlError::Mount(_) | ControlError::Unmount(_) => Code::FailedPrecondition,
+        ControlError::Mount(_) | ControlError::Unmount(_) | ControlError::Refused(_) => Code::FailedPrecondition,
+        ControlError::Name { .. } | ControlError::Content { .. } | ControlError::File { .. } => {
+            Code::FailedPrecondition
+        }
+        ControlError::Stopped => Code::Aborted,
         ControlError::Deadline { .. } => Code::DeadlineExceeded,
         ControlError::Database(_) | ControlError::Broken => Code::Internal,
     };

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
+use crate::control::job::Progress;
 use crate::control::{MountOrder, Node};
 use crate::types::{Identity, Token};
 
 use super::code::refuse;
+use super::jobs;
 use super::proto::control_server::{Control, ControlServer};
-use super::proto::{MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest};
+use super::proto::{JobRequest, MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest};
 use super::status;
 
 /// Answers on `listener` until `stop` resolves and the calls under way are answered.
@@ -76,6 +79,17 @@ impl Control for ControlService {
         let UnmountRequest { directory, lazy } = request.into_inner();
         let end = self.node.unmount(PathBuf::from(directory), lazy).await.map_err(refuse)?;
         Ok(Response::new(UnmountReply { daemon_ends: end.daemon_ends, detached: end.detached }))
+    }
+
+    type RunStream = jobs::Events;
+
+    async fn run(&self, request: Request<JobRequest>) -> Result<Response<Self::RunStream>, Status> {
+        let job = jobs::read(request.into_inner())?;
+        let seat = self.node.begin().map_err(refuse)?;
+        let (progress, follower) = Progress::new();
+        let node = self.node.clone();
+        let work = tokio::spawn(async move { node.run(seat, job, &progress).await });
+        Ok(Response::new(jobs::events(AbortOnDropHandle::new(work), follower)))
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod client;
 mod code;
 mod grpc;
+mod jobs;
 pub mod socket;
 mod status;
 

@@ -33,7 +33,7 @@ fn mount(state: MountState) -> proto::MountStatus {
     }
 }
 
-fn repo(row: RepoRow) -> proto::RepoStatus {
+pub(super) fn repo(row: RepoRow) -> proto::RepoStatus {
     proto::RepoStatus {
         repo: row.repo.to_string(),
         revision: row.revision.unwrap_or_default(),
@@ -42,5 +42,8 @@ fn repo(row: RepoRow) -> proto::RepoStatus {
         bytes: row.bytes,
         cached_bytes: row.cached_bytes,
         endpoint: row.endpoint,
+        complete_files: row.complete_files,
+        pinned: row.kept,
+        partial: row.partial,
     }
 }

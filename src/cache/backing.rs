@@ -40,15 +40,21 @@ impl BlockCache {
     }
 
     fn distrust(self: &Arc<Self>, entry: &Arc<Entry>, why: &str) {
-        // Of those who notice at the same time one acts.
+        if self.unseal(entry, why) {
+            self.seal_if_complete(entry);
+        }
+    }
+
+    /// Ends a seal because its file is another than it was. Of those who notice at the same time one is answered yes.
+    pub(super) fn unseal(&self, entry: &Arc<Entry>, why: &str) -> bool {
         if !entry.distrust() {
-            return;
+            return false;
         }
         let path = entry.file.path().display();
         tracing::warn!(%path, why, "a complete file was changed behind this daemon's back; it is checked again");
         self.recorder.forgotten(entry, BlockRange::new(0..0));
         self.announce(entry.blob);
-        self.seal_if_complete(entry);
+        true
     }
 
     /// A file where the blobs lie: what the kernel does with it, it does with them.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::db::{CHUNK_BLOCKS, StoredChunk};
-use crate::types::{BlockIndex, BlockRange};
+use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange};
 
 /// The hot copy of the record. A set bit is never set before the bytes are in the file.
 pub(super) struct BlockMap {
@@ -67,6 +67,16 @@ impl BlockMap {
         word.present.load(Ordering::Acquire) & bit != 0
     }
 
+    pub(super) fn present_bytes(&self) -> u64 {
+        let blocks = self.words.iter().map(|word| u64::from(word.present.load(Ordering::Acquire).count_ones()));
+        let bytes = blocks.sum::<u64>() * BLOCK_SIZE;
+        // The last block may be short.
+        match self.all().iter().last() {
+            Some(last) if self.has(last) => bytes - (BLOCK_SIZE - last.bytes(self.size).len()),
+            _ => bytes,
+        }
+    }
+
     pub(super) fn has_all(&self, blocks: BlockRange) -> bool {
         blocks.iter().all(|block| self.has(block))
     }
@@ -126,7 +136,6 @@ impl BlockMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::BLOCK_SIZE;
 
     #[test]
     fn what_landed_is_present_and_what_was_recorded_must_be_checked_first() {
@@ -162,5 +171,6 @@ mod tests {
         let map = BlockMap::new(2 * BLOCK_SIZE, vec![recorded, far]);
         assert!(map.has_all(map.all()));
         assert_eq!(map.all().len(), 2);
+        assert_eq!(map.present_bytes(), 2 * BLOCK_SIZE);
     }
 }

@@ -45,8 +45,9 @@ pub(super) struct Leader {
     /// What is being fetched is in use.
     pub(super) _lease: Lease,
     pub(super) load: Load,
-    /// A turn that was waited for before the flight was claimed, and room for it.
+    /// A turn that was waited for before the flight was claimed.
     pub(super) slot: Option<Slot>,
+    /// What is reserved of the disk for what has not landed yet.
     pub(super) room: Mutex<Option<Reservation>>,
 }
 
@@ -60,6 +61,11 @@ pub(super) struct Landing {
 impl Landing {
     pub(super) fn new(entry: Arc<Entry>, flight: Arc<Flight>) -> Self {
         Self { entry, flight, outcome: Err(CacheError::Stopping) }
+    }
+
+    /// Ends the flight now.
+    pub(super) fn end(mut self, outcome: Result<(), CacheError>) {
+        self.outcome = outcome;
     }
 }
 
@@ -105,9 +111,6 @@ impl Leader {
     /// Sees to it that what will be written has its space.
     async fn has_room(&self) -> bool {
         let bytes = self.entry.map.unwritten_bytes(self.flight.blocks);
-        if self.room.lock().as_ref().is_some_and(|room| room.covers(bytes)) {
-            return true;
-        }
         let spare = (!self.flight.is_wanted()).then_some(&self.load);
         let reserved = self.cache.reserve(&self.entry, bytes, spare).await;
         let has_room = reserved.is_some();
@@ -208,7 +211,7 @@ impl Leader {
         })
         .await?;
         let Some(sha256) = proof else {
-            self.cache.mismatched(&self.entry);
+            self.cache.mismatched(&self.entry).await;
             self.entry.refuse_quarantined()?;
             let cause = format!("{} bytes arrived that do not hash to {}", whole.len(), blob.id);
             let place = format!("{}/{}", self.file.repo, self.file.path);

@@ -64,6 +64,31 @@ impl BlobStore {
         }
     }
 
+    /// Makes the file at `source` the blob's, under a second name. Only for a blob of which nothing is here.
+    pub(super) fn link(&self, blob: &Blob, source: &Path) -> io::Result<()> {
+        let path = self.path(blob);
+        std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::fs::hard_link(source, &path)?;
+        // One that this process may not write to could never be repaired.
+        let writable = OpenOptions::new().read(true).write(true).open(&path);
+        if writable.is_err() {
+            self.unlink(blob);
+        }
+        writable.map(drop)
+    }
+
+    /// The blob has no file here any more.
+    pub(super) fn unlink(&self, blob: &Blob) {
+        let path = self.path(blob);
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(%error, path = %path.display(), "a file that is not what it is called stays");
+        }
+    }
+
     /// Takes the blob's file away from its name at once, and answers where it may be deleted from in peace.
     ///
     /// A crash in between leaves a file whose name says nothing.

@@ -46,23 +46,21 @@ impl BlockCache {
             entry.is_tight.store(true, Ordering::Release);
             return self.warn_unkept(&file.repo);
         }
+        entry.is_tight.store(false, Ordering::Release);
         let mut next = blocks.first;
         while let Some(missing) =
             (BlockRange { first: next, end: blocks.end }).iter().find(|block| !entry.map.has(*block))
         {
             let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
-            if entry.refuse_quarantined().is_err() {
+            // Others may have taken meanwhile what there was.
+            if entry.refuse_quarantined().is_err() || entry.is_tight.load(Ordering::Acquire) {
                 return;
             }
             let run = BlockRange::new(missing.0..blocks.end.0.min(missing.0 + Self::PREFETCH_RUN as u32));
-            let mut room = self.reserve(entry, entry.map.unwritten_bytes(run), Some(&load)).await;
-            if room.is_none() {
-                return;
-            }
             next = run.end;
             for claim in self.claims(identity, entry, run, Priority::Prefetch) {
                 if let Claim::Lead(flight) = claim {
-                    self.lead(identity, file, lease, flight, slot.take(), room.take());
+                    self.lead(identity, file, lease, flight, slot.take());
                 }
             }
         }

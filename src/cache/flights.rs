@@ -124,6 +124,11 @@ impl Flights {
         Some(Claim::Lead(flight))
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.lock().is_empty()
+    }
+
     /// The flight has landed or failed. What it did not bring is missing again.
     pub(super) fn remove(&self, flight: &Arc<Flight>) {
         self.active.lock().retain(|active| !Arc::ptr_eq(active, flight));

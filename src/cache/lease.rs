@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::CacheError;
@@ -15,6 +17,7 @@ use super::block_map::BlockMap;
 use super::evict::Doomed;
 use super::files::{BlobFile, BlobStore};
 use super::flights::Flights;
+use super::uncached::UncachedFile;
 use super::unkept::UnkeptRuns;
 use crate::db::{Database, Seal};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
@@ -58,18 +61,27 @@ impl Lease {
         self.0.is_complete()
     }
 
-    /// These bytes need not stay in memory: the next read of them is from the disk.
-    pub fn drop_pages(&self, range: ByteRange) {
-        let len = std::num::NonZeroU64::new(range.len());
-        let advised = rustix::fs::fadvise(&self.0.file.file, range.start, len, rustix::fs::Advice::DontNeed);
-        if let Err(error) = advised {
-            tracing::debug!(%error, blob = %self.0.blob.id, "what was read stays in memory");
-        }
+    pub fn pages(&self) -> Pages {
+        Pages(Arc::downgrade(&self.0))
     }
 
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
-        self.0.mismatches.load(Ordering::Acquire) > 0
+        self.0.was_wrong.load(Ordering::Acquire)
+    }
+}
+
+/// What of a blob is in memory, without a hold on the blob.
+pub struct Pages(Weak<Entry>);
+
+impl Pages {
+    /// These bytes need not stay in memory: the next read of them is from the disk.
+    pub fn drop_range(&self, range: ByteRange) {
+        let Some(entry) = self.0.upgrade() else { return };
+        let len = NonZeroU64::new(range.len());
+        if let Err(error) = rustix::fs::fadvise(&entry.file.file, range.start, len, rustix::fs::Advice::DontNeed) {
+            tracing::debug!(%error, blob = %entry.blob.id, "what was read stays in memory");
+        }
     }
 }
 
@@ -91,7 +103,19 @@ pub(super) struct Entry {
     sealing: Mutex<Sealing>,
     /// Held by the one that fills the blob.
     pub(super) filling: tokio::sync::Mutex<()>,
+    /// Whole contents in a row that were not what they are called; the record has it too.
     mismatches: AtomicU32,
+    /// Wrong bytes were here since this process started.
+    was_wrong: AtomicBool,
+    /// Ticks when a proof ended, however.
+    proofs: Notify,
+}
+
+/// What a content has come to when no proof of it is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Sealed,
+    Open,
 }
 
 /// How far a blob has come to being proved.
@@ -115,7 +139,7 @@ impl Sealing {
 }
 
 /// The right, and the duty, to seal a blob or to give that up.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct SealingTurn(u64);
 
 impl Entry {
@@ -133,18 +157,27 @@ impl Entry {
         let file = store.file(&blob)?;
         let recorded = if file.is_nowhere() { Vec::new() } else { db.coverage(&blob)? };
         let map = BlockMap::new(blob.size, recorded);
-        let seal = db.blob(&blob)?.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
+        let row = db.blob(&blob)?;
+        let seal = row.and_then(|row| row.seal).filter(|_| map.has_all(map.all()));
         let state = seal.map_or(SealState::Open, SealState::Sealed);
-        Ok(Self::new(blob, map, file, state, space_changes))
+        let mismatches = row.map_or(0, |row| row.mismatches);
+        Ok(Self::new(blob, map, file, state, mismatches, space_changes))
     }
 
     /// Of a blob whose former entry is on its way out, with its file and its record.
     pub(super) fn empty(blob: Blob, store: &BlobStore, space_changes: Arc<AtomicU64>) -> Result<Self, CacheError> {
         let map = BlockMap::new(blob.size, Vec::new());
-        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, space_changes))
+        Ok(Self::new(blob, map, store.file(&blob)?, SealState::Open, 0, space_changes))
     }
 
-    fn new(blob: Blob, map: BlockMap, file: BlobFile, state: SealState, space_changes: Arc<AtomicU64>) -> Self {
+    fn new(
+        blob: Blob,
+        map: BlockMap,
+        file: BlobFile,
+        state: SealState,
+        mismatches: u32,
+        space_changes: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             blob,
             map,
@@ -158,7 +191,9 @@ impl Entry {
             checking: Default::default(),
             sealing: Mutex::new(Sealing { state, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
-            mismatches: AtomicU32::new(0),
+            mismatches: AtomicU32::new(mismatches),
+            was_wrong: AtomicBool::new(false),
+            proofs: Notify::new(),
         }
     }
 
@@ -222,12 +257,15 @@ impl Entry {
         for block in range.blocks().iter() {
             let part = self.part(block, range);
             let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
-            if let Some(run) = self.unkept.find(part) {
+            // What is on the disk was proved later than what is only in memory.
+            if self.map.is_checked(block) || self.check(block, &mut scratch)? {
+                if self.file.file.read_exact_at(into, part.start).is_err() {
+                    return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
+                }
+            } else if let Some(run) = self.unkept.find(part) {
                 into.copy_from_slice(run.bytes(part));
-            } else if !self.map.is_checked(block) && !self.check(block, &mut scratch)? {
+            } else {
                 return Ok(None);
-            } else if self.file.file.read_exact_at(into, part.start).is_err() {
-                return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
             }
         }
         Ok(Some(&buffer[..range.len() as usize]))
@@ -235,8 +273,7 @@ impl Entry {
 
     /// The first read of a block since this process started proves it. Answers whether the block is here.
     fn check(&self, block: BlockIndex, buffer: &mut Vec<u8>) -> Result<bool, BlockRange> {
-        // One reader proves a block and the others wait: else a late one could take what has come anew for the damage.
-        let _turn = self.checking[block.0 as usize % self.checking.len()].lock();
+        let _turn = self.turn_to_check(block);
         if self.map.is_checked(block) || !self.map.has(block) {
             return Ok(self.map.has(block));
         }
@@ -255,11 +292,36 @@ impl Entry {
         self.check(block, buffer)
     }
 
+    /// Proves a block by what the disk has of it, whatever was found before. `None` if the block is not here.
+    pub(super) fn check_on_disk<'f>(
+        &self,
+        block: BlockIndex,
+        file: &'f mut UncachedFile,
+    ) -> Result<Option<&'f [u8]>, BlockRange> {
+        let _turn = self.turn_to_check(block);
+        if !self.map.has(block) {
+            return Ok(None);
+        }
+        match file.block(block.bytes(self.blob.size)) {
+            Ok(bytes) if xxh3_128(bytes) == self.map.sum(block) => {
+                self.map.set_checked(block);
+                Ok(Some(bytes))
+            }
+            _ => Err(self.lost(BlockRange::new(block.0..block.0 + 1))),
+        }
+    }
+
+    /// One reader proves a block and the others wait: else a late one could take what has come anew for the damage.
+    fn turn_to_check(&self, block: BlockIndex) -> MutexGuard<'_, ()> {
+        self.checking[block.0 as usize % self.checking.len()].lock()
+    }
+
     /// These blocks are not here any more, whatever the file holds.
     pub(super) fn lost(&self, blocks: BlockRange) -> BlockRange {
         let mut sealing = self.sealing.lock();
         self.map.forget(blocks);
         sealing.lost();
+        self.proofs.notify_waiters();
         blocks
     }
 
@@ -305,6 +367,19 @@ impl Entry {
         }
     }
 
+    /// Waits for the end of a proof that is under way.
+    pub(super) async fn settled(&self) -> Settled {
+        loop {
+            let ended = self.proofs.notified();
+            match self.sealing.lock().state {
+                SealState::Sealed(_) => return Settled::Sealed,
+                SealState::Open => return Settled::Open,
+                SealState::Proving => {}
+            }
+            ended.await;
+        }
+    }
+
     /// The turn of the one to seal; it must end with `sealed` or `unsealed`.
     pub(super) fn begin_sealing(&self) -> Option<SealingTurn> {
         let mut sealing = self.sealing.lock();
@@ -315,6 +390,11 @@ impl Entry {
         Some(SealingTurn(sealing.losses))
     }
 
+    /// What a proof that begins now must find unchanged at its end.
+    pub(super) fn begin_proof(&self) -> SealingTurn {
+        SealingTurn(self.sealing.lock().losses)
+    }
+
     /// Whether what was proved is still there.
     pub(super) fn is_unchanged(&self, turn: SealingTurn) -> bool {
         self.sealing.lock().losses == turn.0
@@ -322,7 +402,11 @@ impl Entry {
 
     /// Answers whether the blob is sealed by this.
     pub(super) fn sealed(&self, turn: SealingTurn, seal: Seal) -> bool {
-        self.end_sealing(turn, SealState::Sealed(seal))
+        let counts = self.end_sealing(turn, SealState::Sealed(seal));
+        if counts {
+            self.forgive();
+        }
+        counts
     }
 
     pub(super) fn unsealed(&self, turn: SealingTurn) {
@@ -335,12 +419,19 @@ impl Entry {
         if counts {
             sealing.state = state;
         }
+        self.proofs.notify_waiters();
         counts
     }
 
     /// The whole content arrived and is not what its name says.
     pub(super) fn mismatched(&self) {
+        self.was_wrong.store(true, Ordering::Release);
         self.mismatches.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What was found wrong is not held against it any more. Answers whether anything was.
+    pub(super) fn forgive(&self) -> bool {
+        self.mismatches.swap(0, Ordering::AcqRel) > 0
     }
 
     pub(super) fn refuse_quarantined(&self) -> Result<(), CacheError> {

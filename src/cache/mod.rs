@@ -9,9 +9,11 @@
 //! - Space is reserved before a fetch (`space`); what nobody uses makes room (`evict`), and what finds none is served
 //!   without being kept (`unkept`).
 
+mod adopt;
 mod backing;
 mod block_map;
 mod changes;
+mod copy_out;
 mod evict;
 mod fetch;
 mod files;
@@ -23,8 +25,11 @@ mod recorder;
 mod seal;
 mod slots;
 mod space;
+mod uncached;
 mod unkept;
 mod upkeep;
+mod verify;
+mod warm;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,11 +41,13 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use adopt::{Adopted, Sharing};
 pub use changes::SealChanges;
 pub use evict::Evicted;
 pub use fill::Fill;
-pub use lease::Lease;
+pub use lease::{Lease, Pages};
 pub use space::{SpaceSettings, SpaceState};
+pub use verify::Verified;
 
 pub use crate::db::Seal;
 use crate::db::{Database, DbError};
@@ -63,8 +70,15 @@ pub enum CacheError {
         "{0} does not match its hash, however often it is fetched: the origin or a proxy before it serves wrong bytes"
     )]
     Quarantined(BlobId),
+    #[error("{0} was fetched and does not stay complete; the daemon's log says why")]
+    NotKept(BlobId),
+    #[error("cannot be written: {0}")]
+    NotWritten(Arc<std::io::Error>),
     #[error("the cache is full, and nothing in it can be evicted")]
     NoRoom,
+    /// For those who waited: it is missing as before, and theirs to bring.
+    #[error("whoever brought it gave it up")]
+    GivenUp,
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -251,7 +265,7 @@ impl BlockCache {
                     let theirs = matches!(&error, CacheError::Origin(error) if error.depends_on_identity())
                         && wait.led_by() != identity.digest();
                     // Read-ahead gave up for want of room: what a reader asks for comes all the same.
-                    if !theirs && !matches!(error, CacheError::NoRoom) {
+                    if !theirs && !matches!(error, CacheError::NoRoom | CacheError::GivenUp) {
                         return Err(error);
                     }
                     outcome = Err(error);
@@ -301,7 +315,7 @@ impl BlockCache {
                 Claim::Wait(wait) => waits.push(wait),
                 Claim::Lead(flight) => {
                     waits.push(flight.wait());
-                    self.lead(identity, file, lease, flight, None, None);
+                    self.lead(identity, file, lease, flight, None);
                 }
             }
         }
@@ -328,7 +342,6 @@ impl BlockCache {
         lease: &Lease,
         flight: Arc<flights::Flight>,
         slot: Option<slots::Slot>,
-        room: Option<space::Reservation>,
     ) {
         let leader = fetch::Leader {
             cache: self.clone(),
@@ -340,7 +353,7 @@ impl BlockCache {
             _lease: lease.clone(),
             load: space::Load::new(&file.repo, file.commit),
             slot,
-            room: Mutex::new(room),
+            room: Mutex::default(),
         };
         self.tasks.spawn(leader.run());
     }
@@ -359,6 +372,7 @@ impl BlockCache {
     /// Drops every block of a blob that is not what it is called.
     fn forget_all(&self, entry: &Arc<Entry>) {
         self.recorder.forgotten(entry, entry.lost(entry.map.all()));
+        self.unkept.forget(&entry.blob);
         self.announce(entry.blob);
     }
 

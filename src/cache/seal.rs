@@ -13,14 +13,14 @@ use crate::db::FileStamp;
 use crate::types::{Blob, BlobId, BlockRange};
 
 /// Both hashes of a content: the one it is named by and the one that equal contents share.
-struct Proof {
+pub(super) struct Proof {
     blob: Blob,
     sha256: Sha256,
     git: Option<Sha1>,
 }
 
 impl Proof {
-    fn new(blob: Blob) -> Self {
+    pub(super) fn new(blob: Blob) -> Self {
         let git = match blob.id {
             BlobId::Sha256(_) => None,
             BlobId::GitSha1(_) => Some(Sha1::new().chain_update(format!("blob {}\0", blob.size))),
@@ -28,7 +28,7 @@ impl Proof {
         Self { blob, sha256: Sha256::new(), git }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(git) = &mut self.git {
             git.update(bytes);
@@ -36,7 +36,7 @@ impl Proof {
     }
 
     /// The sha256 of the content if it is what it is called.
-    fn finish(self) -> Option<[u8; 32]> {
+    pub(super) fn finish(self) -> Option<[u8; 32]> {
         let sha256: [u8; 32] = self.sha256.finalize().into();
         let proved = match (self.blob.id, self.git) {
             (BlobId::Sha256(stated), _) => stated == sha256,
@@ -129,15 +129,12 @@ impl BlockCache {
             _ if !entry.is_unchanged(turn) => {}
             Verdict::Proved(sha256) => return self.sealed(entry, turn, sha256, stamp).await,
             Verdict::Unclear => entry.unsealed(turn),
-            Verdict::Mismatched => {
-                self.mismatched(entry);
-                self.forget_all(entry);
-            }
+            Verdict::Mismatched => self.not_what_it_is_called(entry).await,
         }
         Ok(())
     }
 
-    async fn sealed(
+    pub(super) async fn sealed(
         &self,
         entry: &Entry,
         turn: SealingTurn,
@@ -157,8 +154,18 @@ impl BlockCache {
         Ok(())
     }
 
-    pub(super) fn mismatched(&self, entry: &Entry) {
+    /// A whole content that landed is another one.
+    pub(super) async fn not_what_it_is_called(&self, entry: &Arc<Entry>) {
+        self.mismatched(entry).await;
+        self.forget_all(entry);
+    }
+
+    /// The count outlives this process: an origin that keeps sending wrong bytes is not believed anew at each start.
+    pub(super) async fn mismatched(&self, entry: &Entry) {
         entry.mismatched();
+        if let Err(error) = self.db.mismatched(entry.blob).await {
+            tracing::error!(%error, blob = %entry.blob.id, "that a content was wrong is forgotten at the next start");
+        }
         self.metrics.mismatched_blobs.add(1);
         tracing::error!(blob = %entry.blob.id, "what arrived does not match its hash; it is dropped");
     }

@@ -428,3 +428,5 @@ async fn the_smallest_budget_still_reads() {
     bench.cache.prefetch(&anybody(), &bench.file, &bench.lease(), whole);
     assert!(bench.read(whole).await.unwrap() == bench.content(whole));
 }
+
+mod integrity;

@@ -1,12 +1,13 @@
 //! Flags for settings, made from the table of settings.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::config::{Flag, Given, Layer, SETTINGS, Setting, Source, Written};
+use crate::config::{Config, Flag, Given, Layer, SETTINGS, Setting, Source, Written};
 
 /// `--config` and the flags of every command.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +57,20 @@ fn argument(setting: &'static Setting, flag: &'static str) -> Arg {
         true => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         false => argument,
     }
+}
+
+/// The flags that this command was given, for another call of this program.
+pub fn words(config: &Config) -> Vec<OsString> {
+    let mut words = Vec::new();
+    if let Some(file) = &config.file {
+        words.extend(["--config".into(), file.clone().into()]);
+    }
+    for given in config.command_line().0.values() {
+        if let (Source::CommandLine(flag), Written::Word(word)) = (&given.source, &given.written) {
+            words.push(format!("--{flag}={word}").into());
+        }
+    }
+    words
 }
 
 fn given(flag: &'static str, word: &str) -> Given {

@@ -1,12 +1,23 @@
 //! The command line: one file a command. It reads arguments and prints answers; the work is done below.
 
 mod asking;
+mod daemon;
+mod export;
+mod figures;
 mod flags;
+mod import;
+mod job;
+mod model;
 mod mount;
+mod progress;
+mod reaching;
 mod reference;
 mod status;
+mod table;
 mod umount;
+mod verify;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   mkdir -p ~/hf && weightfs mount ~/hf     Mount the Hub; the command returns once it can be read
   HF_HOME=~/hf vllm serve Qwen/Qwen3-0.6B  Use it: files are fetched as they are read
+  weightfs model download Qwen/Qwen3-0.6B  Fetch a model now, before it is read
   weightfs status                          What is mounted and how much of it is cached
   weightfs umount ~/hf                     Unmount; what was fetched stays in the cache
 
@@ -42,6 +54,11 @@ enum Command {
     Mount(mount::MountCommand),
     Umount(umount::UmountCommand),
     Status(status::StatusCommand),
+    Model(model::ModelCommand),
+    Verify(verify::VerifyCommand),
+    Import(import::ImportCommand),
+    Export(export::ExportCommand),
+    Daemon(daemon::DaemonCommand),
 }
 
 /// Does what the process's arguments say.
@@ -67,6 +84,23 @@ impl Command {
             }
             Command::Umount(command) => command.run(&load(common.layer.clone())?),
             Command::Status(command) => command.run(&load(common.layer.clone())?),
+            Command::Model(command) => {
+                let config = load(common.layer.with(command.settings().clone()))?;
+                command.run(&config)
+            }
+            Command::Verify(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
+                command.run(&config)
+            }
+            Command::Import(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
+                command.run(&config)
+            }
+            Command::Export(command) => {
+                let config = load(common.layer.with(command.settings.layer.clone()))?;
+                command.run(&config)
+            }
+            Command::Daemon(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
         }
     }
 }
@@ -85,6 +119,15 @@ fn sentence(error: &anyhow::Error) -> String {
         text.push_str(&cause);
     }
     text
+}
+
+/// What a command was asked for, on standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 /// The commands that only ask need one thread.

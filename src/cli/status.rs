@@ -1,18 +1,20 @@
 //! `weightfs status`
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::Table;
 use serde_json::{Value, json};
 
-use crate::api::proto::{MountStatus, RepoStatus, StatusReply};
+use crate::api::proto::{MountStatus, StatusReply};
 use crate::config::Config;
 use crate::daemon;
 
 use super::asking;
+use super::figures::{age, size};
+use super::table::{self, Columns, push, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,11 +52,7 @@ impl StatusCommand {
             Format::Table => tables(&statuses, io::stdout().is_terminal()),
             Format::Json => format!("{:#}\n", json(&statuses)),
         };
-        match io::stdout().write_all(text.as_bytes()) {
-            // Whoever read it has read enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        }
+        super::print(&text)
     }
 }
 
@@ -71,17 +69,6 @@ fn json(statuses: &[StatusReply]) -> Value {
             "drop_behind_bytes": mount.drop_behind_bytes,
         })
     };
-    let repo = |repo: &RepoStatus| {
-        json!({
-            "repo": repo.repo,
-            "revision": Some(&repo.revision).filter(|revision| !revision.is_empty()),
-            "commit": repo.commit,
-            "files": repo.files,
-            "bytes": repo.bytes,
-            "cached_bytes": repo.cached_bytes,
-            "endpoint": repo.endpoint,
-        })
-    };
     let daemon = |status: &StatusReply| {
         json!({
             "pid": status.pid,
@@ -94,7 +81,7 @@ fn json(statuses: &[StatusReply]) -> Value {
                 "free_bytes": status.free_bytes,
             },
             "mounts": status.mounts.iter().map(mount).collect::<Vec<_>>(),
-            "repos": status.repos.iter().map(repo).collect::<Vec<_>>(),
+            "repos": status.repos.iter().map(table::model_json).collect::<Vec<_>>(),
             "counters": status.counters.iter().collect::<std::collections::BTreeMap<_, _>>(),
         })
     };
@@ -104,7 +91,7 @@ fn json(statuses: &[StatusReply]) -> Value {
 /// `terminal` allows bold type and folds to the terminal's width.
 fn tables(statuses: &[StatusReply], terminal: bool) -> String {
     if statuses.is_empty() {
-        return "No weightfs daemon is running. Start one with: weightfs mount DIR\n".to_owned();
+        return "No weightfs daemon is running. `weightfs mount DIR` starts one; `weightfs model list` shows what is cached.\n".to_owned();
     }
     let mut text = String::new();
     for (number, status) in statuses.iter().enumerate() {
@@ -126,7 +113,7 @@ fn tables(statuses: &[StatusReply], terminal: bool) -> String {
         text.push('\n');
         match status.repos.as_slice() {
             [] => text.push_str("No model has been looked at yet.\n"),
-            repos => push(&mut text, models(repos, terminal)),
+            repos => push(&mut text, table::models(repos, Columns::Status, terminal)),
         }
     }
     text
@@ -135,14 +122,6 @@ fn tables(statuses: &[StatusReply], terminal: bool) -> String {
 fn room(status: &StatusReply) -> String {
     let limit = status.limit_bytes.map_or_else(|| "No limit".to_owned(), |limit| format!("Limit {}", size(limit)));
     format!("{limit}, room for {} more", size(status.free_bytes))
-}
-
-/// Without the blanks that fill the last column.
-fn push(text: &mut String, table: Table) {
-    for line in table.lines() {
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
 }
 
 fn mounts(mounts: &[MountStatus], terminal: bool) -> Table {
@@ -157,77 +136,10 @@ fn mounts(mounts: &[MountStatus], terminal: bool) -> Table {
     table
 }
 
-fn models(repos: &[RepoStatus], terminal: bool) -> Table {
-    let mut table = table(&["MODEL", "REVISION", "COMMIT", "FILES", "SIZE", "CACHED"], terminal);
-    for repo in repos {
-        let commit = repo.commit.get(..12).unwrap_or(&repo.commit);
-        let revision = if repo.revision.is_empty() { "-" } else { &repo.revision };
-        table.add_row([
-            Cell::new(&repo.repo),
-            Cell::new(revision),
-            Cell::new(commit),
-            Cell::new(repo.files),
-            Cell::new(size(repo.bytes)),
-            Cell::new(percent(repo.cached_bytes, repo.bytes)),
-        ]);
-    }
-    for figures in table.column_iter_mut().skip(3) {
-        figures.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn table(header: &[&str], terminal: bool) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    if !terminal {
-        table.force_no_tty();
-    }
-    table.set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
-    table
-}
-
-/// 512 B, 1.5 KiB, 12.0 GiB
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // What would round up to 1024.0 is one of the next unit.
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
-/// 100 % only when nothing is missing, 0 % only when nothing is there.
-fn percent(part: u64, whole: u64) -> String {
-    if part >= whole {
-        return "100 %".to_owned();
-    }
-    let percent = part as f64 / whole as f64 * 100.0;
-    match percent {
-        0.0 => "0 %".to_owned(),
-        percent if percent < 0.1 => "<0.1 %".to_owned(),
-        percent => format!("{:.1} %", percent.min(99.9)),
-    }
-}
-
-/// The two largest units: 3 d 4 h, 5 min 12 s.
-fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
-    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
-    let shown: Vec<_> = parts[first..].iter().take(2).map(|(count, unit)| format!("{count} {unit}")).collect();
-    shown.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::proto::RepoStatus;
 
     fn status() -> StatusReply {
         let repo = |repo: &str, revision: &str, bytes, cached_bytes| RepoStatus {
@@ -238,6 +150,9 @@ mod tests {
             bytes,
             cached_bytes,
             endpoint: "https://huggingface.co".to_owned(),
+            complete_files: if cached_bytes == bytes { 11 } else { 3 },
+            pinned: revision == "main",
+            partial: false,
         };
         let mount = MountStatus {
             directory: "/mnt/hf".to_owned(),
@@ -282,9 +197,9 @@ Limit 100.0 GiB, room for 50.0 GiB more
  /mnt/hf  https://huggingface.co  with token, offline  on
  /b       https://huggingface.co  anonymous            off: why
 
- MODEL              REVISION  COMMIT        FILES      SIZE  CACHED
- acme/tiny          main      0123456789ab     11   1.0 MiB   100 %
- datasets/acme/big  -         0123456789ab     11  11.5 GiB  <0.1 %
+ MODEL              REVISION  COMMIT        FILES      SIZE    CACHED  PINNED
+ acme/tiny          main      0123456789ab  11/11   1.0 MiB  complete  yes
+ datasets/acme/big  -         0123456789ab   3/11  11.5 GiB    <0.1 %
 ";
         assert_eq!(tables(&[status()], false), expected);
     }
@@ -327,18 +242,9 @@ Limit 100.0 GiB, room for 50.0 GiB more
             json!({
                 "repo": "datasets/acme/big", "revision": null, "commit": "0123456789abcdef0123456789abcdef01234567",
                 "files": 11, "bytes": 12_345_678_901_u64, "cached_bytes": 5, "endpoint": "https://huggingface.co",
+                "complete_files": 3, "complete": false, "pinned": false, "partial": false,
             })
         );
         assert_eq!(daemon["counters"], json!({ "fetched_bytes": 4, "read_bytes": 9 }));
-    }
-
-    #[test]
-    fn figures_never_round_to_what_they_are_not() {
-        assert_eq!([size(0), size(1023), size(1024), size(1536)], ["0 B", "1023 B", "1.0 KiB", "1.5 KiB"]);
-        assert_eq!([size((1 << 20) - 1), size(u64::MAX)], ["1.0 MiB", "16.0 EiB"]);
-        assert_eq!([percent(0, 0), percent(0, 9), percent(9, 9)], ["100 %", "0 %", "100 %"]);
-        assert_eq!([percent(1, 1_000_000), percent(999_999, 1_000_000)], ["<0.1 %", "99.9 %"]);
-        let age = |seconds| age(Duration::from_secs(seconds));
-        assert_eq!([age(0), age(61), age(3600), age(90_061)], ["0 s", "1 min 1 s", "1 h 0 min", "1 d 1 h"]);
     }
 }

@@ -29,7 +29,9 @@ pub struct Config {
     pub settings: Settings,
     pub places: Places,
     pub surroundings: Surroundings,
-    /// Highest first.
+    /// That of `--config`.
+    pub file: Option<PathBuf>,
+    /// Highest first; the command line is always there.
     layers: Vec<Layer>,
 }
 
@@ -39,13 +41,18 @@ impl Config {
         let places = Places::find(&surroundings)?;
         let mut layers =
             vec![command_line, environment::own_layer(&surroundings)?, environment::hub_layer(&surroundings)?];
-        if let Some(path) = surroundings.config_file(file) {
+        if let Some(path) = surroundings.config_file(file.clone()) {
             layers.push(file::read(&path, &surroundings)?);
         } else if places.config_file.exists() {
             layers.push(file::read(&places.config_file, &surroundings)?);
         }
         let settings = Settings::from_layers(&layers, &places)?;
-        Ok(Self { settings, places, surroundings, layers })
+        Ok(Self { settings, places, surroundings, file, layers })
+    }
+
+    /// What flags gave.
+    pub fn command_line(&self) -> &Layer {
+        &self.layers[0]
     }
 
     /// Where the value of `key` came from; `None` is the default.

@@ -10,9 +10,9 @@ use crate::origin::hub::{TokenFileError, find_token};
 use crate::types::Token;
 
 impl Config {
-    /// The token for a mount at `directory`, by the order of the layers: flag or variable of ours, HF_TOKEN and
+    /// The token for a mount at `directory`, or for a command that mounts nothing, by the order of the layers: flag or variable of ours, HF_TOKEN and
     /// HF_TOKEN_PATH, the YAML file, the login under HF_HOME.
-    pub fn token(&self, directory: &Path) -> Result<Option<Token>, TokenFileError> {
+    pub fn token(&self, directory: Option<&Path>) -> Result<Option<Token>, TokenFileError> {
         let variable = |name: &str| self.surroundings.variable(name).map(OsString::from);
         if matches!(self.source("hub.token_file"), Some(Source::File { .. })) {
             let by_path = variable("HF_TOKEN_PATH").is_some();
@@ -36,10 +36,11 @@ impl Config {
 
     /// HF_HOME, if it leads into a mount of ours or the one that is to come: a daemon that read its token there would
     /// wait for itself. Told from the path's text; what is inside a mount is not looked at.
-    pub fn hidden_variables(&self, directory: &Path) -> Vec<&'static str> {
+    pub fn hidden_variables(&self, directory: Option<&Path>) -> Vec<&'static str> {
         let leads_to_us = |name: &&str| {
             let path = self.surroundings.variable(name).map(|path| resolve(&self.surroundings.absolute(path.as_ref())));
-            path.is_some_and(|path| path.starts_with(directory) || is_below_our_mount(&path))
+            let below = |path: &Path| directory.is_some_and(|directory| path.starts_with(directory));
+            path.is_some_and(|path| below(&path) || is_below_our_mount(&path))
         };
         ["HF_HOME"].into_iter().filter(leads_to_us).collect()
     }
@@ -69,7 +70,7 @@ mod tests {
             uid: 1000,
         };
         let config = Config::load(Layer::default(), Some(folder.join("config.yaml")), surroundings).unwrap();
-        config.token(&resolve(&folder.join("mount"))).unwrap().map(|token| token.secret().to_owned())
+        config.token(Some(&resolve(&folder.join("mount")))).unwrap().map(|token| token.secret().to_owned())
     }
 
     #[test]

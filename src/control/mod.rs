@@ -1,12 +1,13 @@
-//! What one may ask of a node: its status, a mount, an unmount. The same for the control socket, the command line and,
-//! later, the network and the web.
+//! What one may ask of a node: its status, a mount, an unmount, and jobs: work on models that takes its time. The same
+//! for the control socket, the command line and, later, the network and the web.
 //!
-//! It keeps the register of live mounts and turns what goes wrong into words; it knows no protocol.
+//! It keeps the register of live mounts and jobs and turns what goes wrong into words; it knows no protocol.
 
 mod error;
+pub mod job;
 mod node;
 mod parts;
 
 pub use error::ControlError;
-pub use node::{MountOrder, MountState, Node, NodeStatus, Unmounted};
+pub use node::{JobSeat, MountOrder, MountState, Node, NodeStatus, Unmounted};
 pub use parts::{Mounted, Parts, Plane};

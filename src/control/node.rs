@@ -15,6 +15,7 @@ use crate::fs::mount;
 use crate::types::Identity;
 
 use super::error::ControlError;
+use super::job::{Job, Outcome, Progress};
 use super::parts::{Mounted, Plane};
 
 /// How long a mount may take to answer.
@@ -79,11 +80,15 @@ struct Entry {
 struct Register {
     entries: BTreeMap<MountId, Entry>,
     next: u64,
-    /// Set once, when the last mount is gone or the node was told to end: no mount comes after it.
+    /// Jobs under way.
+    jobs: u64,
+    /// Jobs and mounts that ever began.
+    begun: u64,
+    /// Set once, when the last mount and job are gone or the node was told to end: nothing begins after it.
     ending: bool,
 }
 
-/// Shared by everyone who asks. It ends itself when its last mount is gone; see [`Node::ended`].
+/// Shared by everyone who asks. It ends itself when its last mount and its last job are gone; see [`Node::ended`].
 pub struct Node {
     plane: Arc<dyn Plane>,
     cache_directory: PathBuf,
@@ -165,6 +170,7 @@ impl Node {
         }
         let id = MountId(register.next);
         register.next += 1;
+        register.begun += 1;
         let state = MountState { order: order.clone(), detached: false, passthrough: String::new() };
         register.entries.insert(id, Entry { state, mounted: None });
         self.changes.send_replace(());
@@ -240,7 +246,34 @@ impl Node {
         self.register.lock().entries.values().map(Entry::now).collect()
     }
 
-    /// Resolves when the last mount is gone; from then on none is accepted. Before the first mount it waits for that.
+    /// Enters a job: the node does not end before it does.
+    pub fn begin(self: &Arc<Self>) -> Result<JobSeat, ControlError> {
+        let mut register = self.register.lock();
+        if register.ending {
+            return Err(ControlError::Ending);
+        }
+        register.jobs += 1;
+        register.begun += 1;
+        self.changes.send_replace(());
+        Ok(JobSeat { node: self.clone() })
+    }
+
+    /// Does a job to its end. Dropped, it is given up; so it is when the node is told to end.
+    pub async fn run(&self, seat: JobSeat, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
+        let outcome = tokio::select! {
+            outcome = self.plane.run(job, progress) => outcome,
+            () = self.ended() => Err(ControlError::Stopped),
+        };
+        drop(seat);
+        outcome
+    }
+
+    /// Resolves when something has begun besides the jobs that are known to `seat`'s holder, which is one.
+    pub async fn asked(&self, _seat: &JobSeat) {
+        self.until(|register| register.begun > 1 || register.ending).await;
+    }
+
+    /// Resolves when the last mount and job are gone; from then on none is accepted. Before the first it waits for that.
     pub async fn ended(&self) {
         self.until(|register| register.ending).await;
     }
@@ -311,6 +344,10 @@ impl Register {
         let found = |entry: &&Entry| entry.state.order.directory == directory && !entry.state.detached;
         self.entries.iter().find(|(_, entry)| found(entry)).map(|(id, entry)| (*id, entry))
     }
+
+    fn end_if_idle(&mut self) {
+        self.ending |= self.entries.is_empty() && self.jobs == 0;
+    }
 }
 
 /// A place in the register; it is given up when this goes, and with the last one the node ends.
@@ -323,7 +360,21 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut register = self.node.register.lock();
         register.entries.remove(&self.id);
-        register.ending |= register.entries.is_empty();
+        register.end_if_idle();
+        self.node.changes.send_replace(());
+    }
+}
+
+/// A place for a job; it is given up when this goes, and with the last one, and no mount, the node ends.
+pub struct JobSeat {
+    node: Arc<Node>,
+}
+
+impl Drop for JobSeat {
+    fn drop(&mut self) {
+        let mut register = self.node.register.lock();
+        register.jobs -= 1;
+        register.end_if_idle();
         self.node.changes.send_replace(());
     }
 }

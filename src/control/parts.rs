@@ -12,6 +12,8 @@ use crate::fs::session::{MountPlan, Session, SessionError};
 use crate::metrics::Metrics;
 use crate::tree::Tree;
 
+use super::error::ControlError;
+use super::job::{self, Job, Outcome, Progress};
 use super::node::MountOrder;
 
 /// What a node runs on. A test has one without a kernel.
@@ -26,6 +28,8 @@ pub trait Plane: Send + Sync + 'static {
     fn space(&self) -> SpaceState;
     /// By the names of docs/METRICS.md.
     fn counters(&self) -> Vec<(&'static str, u64)>;
+    /// Does a job to its end; dropped, it gives it up.
+    async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError>;
 }
 
 /// A live mount.
@@ -79,6 +83,10 @@ impl Plane for Parts {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.metrics.all().into_iter().map(|(name, _, _, value)| (name, value)).collect()
+    }
+
+    async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
+        job::run(self, job, progress).await
     }
 }
 

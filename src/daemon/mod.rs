@@ -1,6 +1,8 @@
-//! The daemon: builds every part in order, serves until its last mount is gone or it is told to end, and stops them.
+//! The daemon: builds every part in order, serves until its last mount and job are gone or it is told to end, and stops
+//! them.
 //!
-//! It is started by `weightfs mount`, in the background or the foreground; nothing below knows of processes.
+//! It is started by `weightfs mount`, in the background or the foreground, and in the background by every command that has
+//! work for one and finds none; nothing below knows of processes.
 
 pub mod background;
 pub mod directories;
@@ -11,7 +13,7 @@ pub mod ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::api::{self, socket};
 use crate::cache::{BlockCache, CacheSettings, SpaceSettings};
 use crate::config::{Config, Settings};
-use crate::control::{MountOrder, Node, Parts};
+use crate::control::{JobSeat, MountOrder, Node, Parts};
 use crate::db::Database;
 use crate::metrics::Metrics;
 use crate::origin::hub::{HubOrigin, HubSettings};
@@ -33,6 +35,8 @@ use ready::{Starter, Word};
 
 /// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
 const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
+/// How long a daemon that was started for a job waits for it.
+const FIRST_JOB: Duration = Duration::from_secs(10);
 /// How long a mount in use keeps a daemon that was told to end.
 const UNMOUNT: Duration = Duration::from_secs(5);
 /// How long answers on the control socket may take to get out.
@@ -40,8 +44,16 @@ const ANSWERS: Duration = Duration::from_secs(3);
 /// How long tasks that are left may take to see that they are not wanted any more.
 const TASKS: Duration = Duration::from_secs(3);
 
-/// Runs a daemon with a first mount to its end. `starter` is told when that mount can be read.
-pub fn run(config: &Config, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+/// What a daemon is started for.
+pub enum First {
+    /// The starter is told when it can be read.
+    Mount(MountOrder),
+    /// The starter is told when it can be asked, and asks at once.
+    Jobs,
+}
+
+/// Runs a daemon to its end.
+pub fn run(config: &Config, first: First, starter: &mut Starter) -> anyhow::Result<()> {
     // Private models lie in the cache: whatever is made there is the daemon's alone, however open the folder is.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     raise_open_files();
@@ -51,8 +63,8 @@ pub fn run(config: &Config, first: MountOrder, starter: &mut Starter) -> anyhow:
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weightfs").build()?;
     let outcome = runtime.block_on(async {
-        let running = Running::start(config, &directories, &lock)?;
-        let outcome = serve(&running.node, first, starter).await;
+        let (running, seat) = Running::start(config, &directories, &lock)?;
+        let outcome = serve(&running.node, seat, first, starter).await;
         running.stop().await;
         outcome
     });
@@ -76,17 +88,36 @@ fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::
     )
 }
 
-/// From the first mount to the last.
-async fn serve(node: &Arc<Node>, first: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+/// From what it was started for to the last mount and job. `seat` keeps the node until the first of them has come.
+async fn serve(node: &Arc<Node>, seat: JobSeat, first: First, starter: &mut Starter) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let directory = first.directory.clone();
-    let mounted = tokio::select! {
-        mounted = node.mount(first) => mounted,
-        name = signals.next() => {
-            node.end(UNMOUNT).await;
-            bail!("ended by {name} before the mount could be read");
+    let begun = async {
+        match first {
+            First::Mount(order) => mount_first(node, seat, order, starter).await,
+            First::Jobs => await_first(node, seat, starter).await,
         }
     };
+    tokio::select! {
+        begun = begun => begun?,
+        name = signals.next() => {
+            node.end(UNMOUNT).await;
+            bail!("ended by {name} before anything was done");
+        }
+    }
+    tokio::select! {
+        () = node.ended() => info!("the last mount and job are gone"),
+        name = signals.next() => {
+            info!("{name}: unmounting everything");
+            node.end(UNMOUNT).await;
+        }
+    }
+    Ok(())
+}
+
+async fn mount_first(node: &Arc<Node>, seat: JobSeat, order: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+    let directory = order.directory.clone();
+    let mounted = node.mount(order).await;
+    drop(seat);
     match mounted {
         Ok(()) => {
             if starter.tell(&Word::Ready).is_err() {
@@ -95,18 +126,20 @@ async fn serve(node: &Arc<Node>, first: MountOrder, starter: &mut Starter) -> an
             }
         }
         Err(error) if node.is_ending() => bail!(error),
-        // Somebody else mounted through the socket meanwhile: stay for that.
+        // Somebody else mounted or works through the socket meanwhile: stay for that.
         Err(error) => {
             error!("{error}");
             let _ = starter.tell(&Word::Failed(error.to_string()));
         }
     }
-    tokio::select! {
-        () = node.ended() => info!("the last mount is gone"),
-        name = signals.next() => {
-            info!("{name}: unmounting everything");
-            node.end(UNMOUNT).await;
-        }
+    Ok(())
+}
+
+/// Whoever started this daemon asks at once, if it still lives.
+async fn await_first(node: &Arc<Node>, seat: JobSeat, starter: &mut Starter) -> anyhow::Result<()> {
+    starter.tell(&Word::Ready).context("the command that started this daemon is gone")?;
+    if tokio::time::timeout(FIRST_JOB, node.asked(&seat)).await.is_err() {
+        warn!("nobody asked for anything");
     }
     Ok(())
 }
@@ -167,7 +200,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(config: &Config, directories: &Directories, lock: &CacheLock) -> anyhow::Result<Self> {
+    /// With a seat that was taken before anybody could ask: what others ask for and end does not end the node before its
+    /// own first task has begun.
+    fn start(config: &Config, directories: &Directories, lock: &CacheLock) -> anyhow::Result<(Self, JobSeat)> {
         let settings = &config.settings;
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open(&directories.database)?);
@@ -184,6 +219,7 @@ impl Running {
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
         let parts = Parts { cache_directory: directories.cache.clone(), db, cache: cache.clone(), tree, metrics };
         let node = Node::new(Arc::new(parts), directories.cache.clone(), directories.own_paths());
+        let seat = node.begin()?;
 
         let (listener, socket) = socket::bind(&directories.runtime, &directories.socket)?;
         lock.describe(&directories.socket)?;
@@ -200,7 +236,7 @@ impl Running {
             socket = %directories.socket.display(),
             "started"
         );
-        Ok(Self { cache, node, api, stop_api, _socket: socket })
+        Ok((Self { cache, node, api, stop_api, _socket: socket }, seat))
     }
 
     /// The highest first. Each step has its deadline.

@@ -9,6 +9,8 @@ use crate::types::{Blob, BlockIndex, BlockRange};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobRow {
     pub seal: Option<Seal>,
+    /// Whole contents in a row that were not what they are called.
+    pub mismatches: u32,
 }
 
 /// A blob is complete and equal to what its origin states, and this was its file then.
@@ -86,9 +88,9 @@ impl Database {
     pub fn blob(&self, blob: &Blob) -> Result<Option<BlobRow>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT sealed_at, epoch, file_size, file_ctime_ns FROM blobs WHERE name = ?1 AND size = ?2",
+                "SELECT sealed_at, epoch, file_size, file_ctime_ns, mismatches FROM blobs WHERE name = ?1 AND size = ?2",
             )?;
-            query.query_row(key(blob), |row| Ok(BlobRow { seal: seal(row)? })).optional()
+            query.query_row(key(blob), |row| Ok(BlobRow { seal: seal(row)?, mismatches: row.get(4)? })).optional()
         })
     }
 
@@ -110,6 +112,8 @@ impl Database {
     pub async fn record(&self, blob: Blob, landed: Vec<LandedBlock>) -> Result<(), DbError> {
         self.write(move |db| {
             let row = ensure_blob(db, blob)?;
+            db.prepare_cached("UPDATE blobs SET checked_at = ?2 WHERE id = ?1 AND checked_at IS NULL")?
+                .execute(params![row, now() as i64])?;
             let mut chunks: Vec<StoredChunk> = Vec::new();
             for landed in landed {
                 let number = landed.block.0 / CHUNK_BLOCKS;
@@ -154,7 +158,8 @@ impl Database {
         self.write(move |db| {
             let row = ensure_blob(db, blob)?;
             let epoch: i64 = db.query_row(
-                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3, file_size = ?4, file_ctime_ns = ?5, epoch = epoch + 1
+                "UPDATE blobs SET sealed_at = ?2, sha256 = ?3, file_size = ?4, file_ctime_ns = ?5, epoch = epoch + 1,
+                        proved_at = ?2, checked_at = ?2, mismatches = 0
                  WHERE id = ?1 RETURNING epoch",
                 params![row, now() as i64, sha256, file.size as i64, file.ctime_ns],
                 |row| row.get(0),
@@ -162,6 +167,51 @@ impl Database {
             Ok(Seal { epoch: epoch as u64, file })
         })
         .await
+    }
+
+    /// A whole content arrived that is not what it is called.
+    pub async fn mismatched(&self, blob: Blob) -> Result<(), DbError> {
+        self.write(move |db| {
+            let row = ensure_blob(db, blob)?;
+            db.execute("UPDATE blobs SET mismatches = mismatches + 1 WHERE id = ?1", [row])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What was wrong is not held against it any more.
+    pub async fn forgive(&self, blob: Blob) -> Result<(), DbError> {
+        self.write(move |db| {
+            db.execute("UPDATE blobs SET mismatches = 0 WHERE name = ?1 AND size = ?2", key(&blob))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Everything of it that is on record was read again; if it is sealed and `proved`, the whole is what it is called.
+    pub async fn checked(&self, blob: Blob, proved: bool) -> Result<(), DbError> {
+        self.write(move |db| {
+            let (name, size) = key(&blob);
+            db.execute(
+                "UPDATE blobs SET checked_at = ?3,
+                        proved_at = iif(?4 AND sealed_at IS NOT NULL, ?3, proved_at) WHERE name = ?1 AND size = ?2",
+                params![name, size, now() as i64, proved],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bytes of one content on this disk, by the record.
+    pub fn cached_bytes_of(&self, blob: &Blob) -> Result<u64, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT coalesce(sum(bytes), 0) FROM blobs JOIN blocks ON blob_id = blobs.id
+                 WHERE name = ?1 AND size = ?2",
+            )?;
+            query.query_row(key(blob), |row| row.get::<_, i64>(0))
+        })
+        .map(|bytes| bytes as u64)
     }
 
     /// Bytes of contents on this disk, by the record.

@@ -4,6 +4,7 @@
 //! (WAL: they never wait for the writer). Called by `cache` and `tree`. No reader of model data ever waits for it.
 
 mod blobs;
+mod contents;
 mod keeps;
 mod nodes;
 mod repos;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 pub use blobs::{BlobRow, FileStamp, LandedBlock, Seal, StoredChunk};
+pub use contents::{CachedContent, Owner};
 pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};

@@ -59,6 +59,12 @@ pub struct RepoRow {
     pub files: u64,
     pub bytes: u64,
     pub cached_bytes: u64,
+    /// Files of which every byte is on disk.
+    pub complete_files: u64,
+    /// Whether an operator asked that it stays.
+    pub kept: bool,
+    /// Its list may lack files.
+    pub partial: bool,
 }
 
 impl Database {
@@ -192,20 +198,23 @@ impl Database {
     pub fn snapshot(&self, endpoint: &str, repo: &RepoId, wanted: Commit) -> Result<Option<Snapshot>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT snapshots.id, private, gated, created_at FROM snapshots JOIN repos ON repos.id = repo_id
+                "SELECT snapshots.id, private, gated, created_at, partial FROM snapshots JOIN repos ON repos.id = repo_id
                  WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
             )?;
             let key = params![endpoint, repo.to_string(), wanted.as_bytes()];
             let head = query
-                .query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)))
+                .query_row(key, |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, row.get(4)?))
+                })
                 .optional()?;
-            let Some((id, private, gated, created_at)) = head else { return Ok(None) };
+            let Some((id, private, gated, created_at, partial)) = head else { return Ok(None) };
             let mut query = db.prepare_cached(
                 "SELECT path, name, size FROM files JOIN blobs ON blobs.id = blob_id WHERE snapshot_id = ?1",
             )?;
             let files = query.query_map([id], listed_file)?.collect::<Result<Vec<_>, _>>()?;
             let (mut snapshot, _) = Snapshot::new(repo.clone(), wanted, files);
             (snapshot.private, snapshot.gated, snapshot.created_at) = (private, gated, created_at as u64);
+            snapshot.partial = partial;
             Ok(Some(snapshot))
         })
     }
@@ -279,6 +288,23 @@ impl Database {
         .await
     }
 
+    /// Records a file list that another cache had, and that `identity` may see it. It says nothing of who else may, and
+    /// takes nothing away from what the Hub said.
+    pub async fn adopt_snapshot(
+        &self,
+        endpoint: &str,
+        identity: IdentityDigest,
+        snapshot: std::sync::Arc<Snapshot>,
+    ) -> Result<(), DbError> {
+        let endpoint = endpoint.to_owned();
+        self.write(move |db| {
+            let repo = ensure_repo(db, &endpoint, &snapshot.repo.to_string())?;
+            grant(db, repo, identity, GrantScope::Names)?;
+            insert_snapshot(db, repo, &snapshot)
+        })
+        .await
+    }
+
     /// The repositories that this node has file lists of and that `identity` may see.
     pub fn known_repos(&self, endpoint: &str, identity: IdentityDigest) -> Result<Vec<RepoId>, DbError> {
         self.read(|db| {
@@ -325,6 +351,9 @@ impl Database {
                     files: row.get::<_, i64>(4)? as u64,
                     bytes: row.get::<_, i64>(5)? as u64,
                     cached_bytes: row.get::<_, i64>(6)? as u64,
+                    complete_files: row.get::<_, i64>(7)? as u64,
+                    kept: row.get(8)?,
+                    partial: row.get(9)?,
                 }))
             })?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -340,14 +369,20 @@ const SUMMARY: &str = "
     SELECT endpoint, repo,
            (SELECT group_concat(DISTINCT revision) FROM revisions
             WHERE revisions.repo_id = repos.id AND revisions.commit_hash = snapshots.commit_hash),
-           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0)
+           commit_hash, coalesce(sum(names), 0), coalesce(sum(size), 0), coalesce(sum(cached_bytes), 0),
+           coalesce(sum(names) FILTER (WHERE coalesce(cached_bytes, 0) >= size), 0),
+           EXISTS (SELECT 1 FROM keeps WHERE keeps.repo_id = repos.id AND
+                   (keeps.revision = lower(hex(snapshots.commit_hash)) OR EXISTS (SELECT 1 FROM revisions
+                    WHERE revisions.repo_id = repos.id AND revisions.revision = keeps.revision
+                    AND revisions.commit_hash = snapshots.commit_hash))),
+           partial
     FROM snapshots JOIN repos ON repos.id = repo_id
     LEFT JOIN held ON held.snapshot_id = snapshots.id
     LEFT JOIN blobs ON blobs.id = held.blob_id
     LEFT JOIN blob_coverage ON blob_coverage.blob_id = blobs.id
     GROUP BY snapshots.id ORDER BY endpoint, repo, listed_at";
 
-fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
+pub(super) fn commit(row: &Row, column: usize) -> Result<Commit, rusqlite::Error> {
     row.get(column).map(Commit::from_bytes)
 }
 
@@ -356,7 +391,7 @@ fn stored_pin(row: &Row) -> Result<Pin, rusqlite::Error> {
 }
 
 /// A stored name that no longer parses is left out rather than shown wrong.
-fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
+pub(super) fn listed_file(row: &Row) -> Result<(RepoPath, Blob), rusqlite::Error> {
     let invalid = |column, error: Box<dyn std::error::Error + Send + Sync>| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
     };
@@ -385,18 +420,21 @@ fn grant(db: &Connection, repo: i64, identity: IdentityDigest, scope: GrantScope
 fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
     let listed_at = now();
     let created_at = if snapshot.created_at == 0 { listed_at } else { snapshot.created_at };
-    let inserted = db.execute(
-        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO NOTHING",
-        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64],
-    )?;
-    if inserted == 0 {
-        return Ok(());
+    // A list that was only partial grows, and gives way to a whole one.
+    let stored = db.query_row(
+        "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at, partial) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET created_at = excluded.created_at, listed_at = excluded.listed_at,
+                                   partial = excluded.partial WHERE partial RETURNING id",
+        params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64, snapshot.partial],
+        |row| row.get::<_, i64>(0),
+    );
+    let Some(id) = stored.optional()? else { return Ok(()) };
+    if !snapshot.partial {
+        db.execute("DELETE FROM files WHERE snapshot_id = ?1", [id])?;
     }
-    let id = db.last_insert_rowid();
     let mut insert_blob = db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     let mut insert_file = db.prepare_cached(
-        "INSERT INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3 AND size = ?4))",
+        "INSERT OR REPLACE INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3 AND size = ?4))",
     )?;
     for (path, blob) in snapshot.files() {
         let name = blob.id.to_string();
@@ -445,6 +483,34 @@ mod tests {
         assert!(db.snapshot("http://other", &repo, written.commit).unwrap().is_none());
         let row = &db.summary().unwrap()[0];
         assert_eq!((row.files, row.bytes, row.cached_bytes), (3, 200, 0), "shared content counts once");
+    }
+
+    #[tokio::test]
+    async fn a_partial_list_grows_and_gives_way_to_a_whole_one() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/tiny".parse().unwrap();
+        let whole = snapshot(&repo, 1, false);
+        let part = |paths: &[&str]| {
+            let files = whole.files().filter(|(path, _)| paths.contains(&path.as_str()));
+            let (mut part, _) =
+                Snapshot::new(repo.clone(), whole.commit, files.map(|(path, blob)| (path.clone(), blob)));
+            part.partial = true;
+            Arc::new(part)
+        };
+        let stored = || {
+            let stored = db.snapshot(HUB, &repo, whole.commit).unwrap().unwrap();
+            (stored.len(), stored.partial)
+        };
+        db.adopt_snapshot(HUB, identity("a"), part(&["a.bin"])).await.unwrap();
+        assert_eq!(stored(), (1, true));
+        assert!(db.access(HUB, identity("a"), &repo).unwrap().unwrap().shows_names());
+        assert!(!db.access(HUB, identity("b"), &repo).unwrap().unwrap().shows_names(), "nobody said that it is public");
+        db.adopt_snapshot(HUB, identity("a"), part(&["a.bin", "b/c.bin"])).await.unwrap();
+        assert_eq!(stored(), (2, true));
+        db.put_snapshot(HUB, identity("a"), whole.clone()).await.unwrap();
+        assert_eq!(stored(), (3, false));
+        db.adopt_snapshot(HUB, identity("a"), part(&["a.bin"])).await.unwrap();
+        assert_eq!(stored(), (3, false), "what the Hub listed stays");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::cache::Lease;
+use crate::cache::{Lease, Pages};
 use crate::tree::Node;
 use crate::types::ByteRange;
 
@@ -28,21 +28,16 @@ struct Spans {
     leaving: VecDeque<Span>,
 }
 
-/// A part of a file, of [`Behind::SPAN`] bytes.
+/// A part of a file, of [`Behind::SPAN`] bytes or less at its end.
 pub(super) struct Span {
     pub(super) node: Node,
-    pub(super) lease: Lease,
-    number: u64,
-}
-
-impl Span {
-    pub(super) fn range(&self) -> ByteRange {
-        ByteRange::at(self.number * Behind::SPAN, Behind::SPAN).clamp(self.lease.blob().size)
-    }
+    pub(super) range: ByteRange,
+    /// To have been read is no use: it keeps nothing from being evicted.
+    pub(super) pages: Pages,
 }
 
 impl Behind {
-    pub(super) const SPAN: u64 = 4 << 20;
+    const SPAN: u64 = 4 << 20;
     /// Spans that stay: 128 MiB, so that several readers, and the kernel's read-ahead, keep what they are about to use.
     const WINDOW: usize = 32;
 
@@ -61,10 +56,11 @@ impl Behind {
         }
         let mut spans = self.spans.lock();
         for number in range.start / Self::SPAN..range.end.div_ceil(Self::SPAN) {
-            let is_it = |span: &Span| span.node == node && span.number == number;
+            let span = ByteRange::at(number * Self::SPAN, Self::SPAN).clamp(lease.blob().size);
+            let is_it = |known: &Span| known.node == node && known.range == span;
             // Near the end first: that is where readers in a row are.
             if !spans.read.iter().rev().any(is_it) {
-                spans.read.push_back(Span { node, lease: lease.clone(), number });
+                spans.read.push_back(Span { node, range: span, pages: lease.pages() });
             }
         }
         while spans.read.len() > Self::WINDOW {

@@ -25,9 +25,16 @@ pub(super) fn errno(error: &FsError) -> i32 {
         FsError::Tree(TreeError::Origin(error)) | FsError::Cache(CacheError::Origin(error)) => origin(error),
         FsError::Tree(TreeError::Database(_)) => Errno::IO,
         FsError::Cache(CacheError::Disk { source, .. }) => disk(source),
-        // For read-ahead only: a reader is served without being kept.
+        // For read-ahead and jobs only: a reader is served without being kept.
         FsError::Cache(CacheError::NoRoom) => Errno::NOSPC,
-        FsError::Cache(CacheError::Database(_) | CacheError::Quarantined(_) | CacheError::Stopping) => Errno::IO,
+        FsError::Cache(
+            CacheError::Database(_)
+            | CacheError::Quarantined(_)
+            | CacheError::NotKept(_)
+            | CacheError::NotWritten(_)
+            | CacheError::GivenUp
+            | CacheError::Stopping,
+        ) => Errno::IO,
         FsError::Scratch(ScratchError { source, .. }) | FsError::OpenScratch { source, .. } => {
             match Errno::from_io_error(source).unwrap_or(Errno::IO) {
                 Errno::ROFS => Errno::ACCESS,

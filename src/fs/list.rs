@@ -32,8 +32,8 @@ impl ModelFs {
     /// Whether a folder may be listed, and how.
     pub async fn open_folder(&self, node: Node) -> Result<FolderMode, FsError> {
         let Place::Snapshot(repo, commit, _) = self.place(node)?.1 else { return Ok(FolderMode::Fresh) };
-        self.tree.snapshot(&self.view.identity, &repo, commit).await?;
-        Ok(FolderMode::Immutable)
+        let snapshot = self.tree.whole_snapshot(&self.view.identity, &repo, commit).await?;
+        Ok(if snapshot.partial { FolderMode::Fresh } else { FolderMode::Immutable })
     }
 
     /// Everything in a folder, in the order of names, `.` and `..` first. Every entry has its lasting node.
@@ -110,7 +110,7 @@ impl ModelFs {
                 names.extend(commits.into_iter().map(|commit| (commit.to_string(), Kind::Folder)));
             }
             Place::Snapshot(repo, commit, folder) => {
-                let snapshot = self.tree.snapshot(identity, repo, *commit).await?;
+                let snapshot = self.tree.whole_snapshot(identity, repo, *commit).await?;
                 names.extend(snapshot.children(folder).map(|(name, entry)| (name.to_owned(), kind(entry))));
             }
             Place::Blobs(repo) => {

@@ -1,5 +1,7 @@
 //! What is there: names to nodes, nodes to attributes.
 
+use std::sync::Arc;
+
 use super::attr::{Attr, Lasting, Shape};
 use super::error::FsError;
 use super::model_fs::ModelFs;
@@ -7,7 +9,7 @@ use super::scratch::ScratchAttr;
 use crate::cache::SpaceState;
 use crate::tree::layout::{self, Place, join};
 use crate::tree::{Node, TreeError};
-use crate::types::{Commit, RepoId, RepoPath, Revision, SnapshotEntry};
+use crate::types::{Commit, RepoId, RepoPath, Revision, Snapshot, SnapshotEntry};
 
 /// The answer to a name.
 pub enum Lookup {
@@ -135,7 +137,7 @@ impl ModelFs {
     }
 
     async fn find_in_snapshot(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Found, FsError> {
-        let snapshot = match self.tree.snapshot(&self.view.identity, repo, commit).await {
+        let snapshot = match self.snapshot_for(repo, commit, file).await {
             Ok(snapshot) => snapshot,
             Err(TreeError::Absent) => return Ok(Found::Absent(Lasting::Briefly)),
             Err(error) => return Err(error.into()),
@@ -150,13 +152,23 @@ impl ModelFs {
                 let target = layout::link_target(&file, &blob.id);
                 Found::Virtual(Shape::link(target.len()).dated(snapshot.created_at))
             }
+            None if snapshot.partial => Found::Absent(Lasting::Briefly),
             None => Found::Absent(Lasting::ForGood),
         })
     }
 
+    /// The list of a commit, whole if it must be to tell of `file`.
+    async fn snapshot_for(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Arc<Snapshot>, TreeError> {
+        let snapshot = self.tree.snapshot(&self.view.identity, repo, commit).await?;
+        if file.is_empty() || !snapshot.partial || snapshot.entry(file).is_some() {
+            return Ok(snapshot);
+        }
+        self.tree.whole_snapshot(&self.view.identity, repo, commit).await
+    }
+
     /// `.no_exist/COMMIT/PATH` exists for every file that the commit does not have, so that clients need not ask the Hub.
     async fn find_absence(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Found, FsError> {
-        let snapshot = match self.tree.snapshot(&self.view.identity, repo, commit).await {
+        let snapshot = match self.snapshot_for(repo, commit, file).await {
             Ok(snapshot) => snapshot,
             Err(TreeError::Absent) => return Ok(Found::Absent(Lasting::Briefly)),
             Err(error) => return Err(error.into()),
@@ -168,6 +180,7 @@ impl ModelFs {
         Ok(match snapshot.entry(file) {
             Some(SnapshotEntry::File(_)) => Found::Absent(Lasting::ForGood),
             Some(SnapshotEntry::Folder) => folder,
+            None if snapshot.partial => Found::Absent(Lasting::Briefly),
             // A name alone does not tell a folder from a file. A wrong guess costs the client one question to the Hub.
             None if !layout::split(file).1.contains('.') => folder,
             None => Found::Virtual(Shape::writable_file(&self.view, 0, Lasting::ForGood)),

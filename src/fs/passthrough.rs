@@ -265,7 +265,7 @@ impl ModelFs {
         if self.behind.is_huge(blob.size)
             && let Ok(lease) = self.cache.lease(*blob)
         {
-            lease.drop_pages(ByteRange::new(0, blob.size));
+            lease.pages().drop_range(ByteRange::new(0, blob.size));
         }
     }
 

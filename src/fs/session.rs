@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use fuser::{INodeNo, SessionACL};
 use tokio::sync::watch;
 
+use super::behind::Span;
 use super::fuse::Adapter;
 use super::model_fs::ModelFs;
 use super::mount::{self, Backings, MountError, MountOptions};
@@ -155,12 +156,12 @@ impl Session {
             };
             let kernel = kernel.clone();
             let drop_pages = move || {
-                let range = span.range();
+                let Span { node, range, pages } = span;
                 // A file that the kernel has forgotten has no pages.
-                if let Err(error) = kernel.inval_inode(INodeNo(span.node.0), range.start as i64, range.len() as i64) {
+                if let Err(error) = kernel.inval_inode(INodeNo(node.0), range.start as i64, range.len() as i64) {
                     tracing::debug!(%error, "the kernel keeps what was read");
                 }
-                span.lease.drop_pages(range);
+                pages.drop_range(range);
             };
             blocking(drop_pages).await;
         }

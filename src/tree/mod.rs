@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use nodes::{Node, Nodes};
+pub use revisions::Newest;
 
 use crate::db::{Database, DbError, RepoRow};
 use crate::origin::{Catalog, OriginError, OriginErrorKind};
@@ -51,6 +52,8 @@ pub struct Tree {
     listings: moka::future::Cache<(IdentityDigest, RepoId, Commit), Result<Arc<Snapshot>, OriginError>>,
     snapshots: moka::sync::Cache<(Arc<str>, RepoId, Commit), Arc<Snapshot>>,
     refreshing: moka::sync::Cache<(IdentityDigest, RepoId, Revision), ()>,
+    /// Partial lists whose whole could not be had just now.
+    unlisted: moka::sync::Cache<(IdentityDigest, RepoId, Commit), ()>,
     /// Who was just found to may read which contents, so that opening a file again does not ask the database again.
     readers: moka::sync::Cache<(IdentityDigest, RepoId), ()>,
 }
@@ -82,6 +85,10 @@ impl Tree {
             snapshots: moka::sync::Cache::builder()
                 .max_capacity(Self::LISTED_FILES)
                 .weigher(|_, snapshot: &Arc<Snapshot>| Self::LIST_COST + snapshot.len() as u32)
+                .build(),
+            unlisted: moka::sync::Cache::builder()
+                .max_capacity(Self::REMEMBERED)
+                .time_to_live(Self::REFRESH_PAUSE)
                 .build(),
             refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
             readers: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(Self::READER).build(),

@@ -11,9 +11,16 @@ use crate::db::{Pin, now};
 use crate::origin::{Discovered, OriginError};
 use crate::types::{Commit, Identity, RepoId, Revision};
 
+/// Where a revision stands.
+pub struct Newest {
+    pub commit: Commit,
+    /// Why it could not be asked, and an old answer was taken.
+    pub unconfirmed: Option<OriginError>,
+}
+
 impl Tree {
     /// How long a client that writes another commit into `refs/` waits for our own refresh.
-    const REFRESH_DEADLINE: Duration = Duration::from_secs(10);
+    pub(super) const REFRESH_DEADLINE: Duration = Duration::from_secs(10);
 
     /// Whether `repo` exists for this identity. A known one costs no network.
     pub async fn exists(self: &Arc<Self>, identity: &Identity, repo: &RepoId) -> Result<(), TreeError> {
@@ -43,6 +50,35 @@ impl Tree {
         match self.ask(identity, repo, revision).await {
             Ok(commit) => Ok(commit),
             Err(error) => Err(self.refused(identity, repo, error).await),
+        }
+    }
+
+    /// The commit that `revision` names now, for somebody who asked by name and is told why it cannot be had. If the
+    /// origin does not answer, the pin is the answer.
+    pub async fn newest(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        revision: &Revision,
+    ) -> Result<Newest, TreeError> {
+        let pinned = match revision.as_commit() {
+            Some(commit) if self.known_snapshot(identity, repo, commit)?.is_some() => Some(commit),
+            Some(_) => None,
+            None => self.pinned(identity, repo, revision)?,
+        };
+        if let Some(commit) = pinned.filter(|_| identity.offline || revision.as_commit().is_some()) {
+            return Ok(Newest { commit, unconfirmed: None });
+        }
+        let error = match self.ask(identity, repo, revision).await {
+            Ok(commit) => return Ok(Newest { commit, unconfirmed: None }),
+            Err(error) => error,
+        };
+        match pinned {
+            Some(commit) if error.is_transient() => Ok(Newest { commit, unconfirmed: Some(error) }),
+            _ => {
+                self.refused(identity, repo, error.clone()).await;
+                Err(error.into())
+            }
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Tree, TreeError};
 use crate::db::GrantScope;
 use crate::origin::{OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, Snapshot};
+use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
 
 impl Tree {
-    /// The files of `commit`. A known list costs no network.
+    /// The files of `commit`. A known list costs no network. If it is partial, what is in it is so, and what is not may be
+    /// all the same: ask [`Tree::whole_snapshot`].
     pub async fn snapshot(
         self: &Arc<Self>,
         identity: &Identity,
@@ -18,6 +19,43 @@ impl Tree {
         if let Some(snapshot) = self.known_snapshot(identity, repo, commit)? {
             return Ok(snapshot);
         }
+        self.told_list(identity, repo, commit).await
+    }
+
+    /// Every file of `commit`. A partial list is the answer only if the origin gives no better one.
+    pub async fn whole_snapshot(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        commit: Commit,
+    ) -> Result<Arc<Snapshot>, TreeError> {
+        let partial = match self.known_snapshot(identity, repo, commit)? {
+            Some(whole) if !whole.partial || identity.offline => return Ok(whole),
+            Some(partial) => partial,
+            None => return self.told_list(identity, repo, commit).await,
+        };
+        // An origin that is away is not waited for at every name that is not in the list.
+        let key = (identity.digest(), repo.clone(), commit);
+        if self.unlisted.contains_key(&key) {
+            return Ok(partial);
+        }
+        let listed = tokio::time::timeout(Self::REFRESH_DEADLINE, self.told_list(identity, repo, commit)).await;
+        match listed {
+            Ok(Err(TreeError::Origin(error))) if error.is_transient() => {}
+            Ok(listed) => return listed,
+            Err(_) => tracing::warn!(%repo, %commit, "the Hub is slow; only the files that were imported are known"),
+        }
+        self.unlisted.insert(key, ());
+        Ok(partial)
+    }
+
+    /// What the origin lists, or what its refusal means.
+    async fn told_list(
+        self: &Arc<Self>,
+        identity: &Identity,
+        repo: &RepoId,
+        commit: Commit,
+    ) -> Result<Arc<Snapshot>, TreeError> {
         match self.list(identity, repo, commit).await {
             Ok(snapshot) => Ok(snapshot),
             Err(error) => Err(self.refused(identity, repo, error).await),
@@ -42,6 +80,25 @@ impl Tree {
         let snapshot = Arc::new(snapshot);
         self.snapshots.insert(key, snapshot.clone());
         Ok(Some(snapshot))
+    }
+
+    /// Takes over what another cache knew of a commit, for `identity`, and where `revisions` stood there. What the Hub said
+    /// itself counts more.
+    pub async fn adopt(
+        &self,
+        identity: &Identity,
+        snapshot: Arc<Snapshot>,
+        revisions: &[Revision],
+    ) -> Result<(), TreeError> {
+        let (repo, commit) = (snapshot.repo.clone(), snapshot.commit);
+        self.db.adopt_snapshot(&identity.endpoint, identity.digest(), snapshot).await?;
+        self.snapshots.invalidate(&(identity.endpoint.clone(), repo.clone(), commit));
+        for revision in revisions {
+            if self.db.pin(&identity.endpoint, identity.digest(), &repo, revision)?.is_none() {
+                self.db.put_pin(&identity.endpoint, identity.digest(), &repo, revision, commit).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The commits that `snapshots/` lists.
@@ -112,7 +169,9 @@ impl Tree {
         repo: &RepoId,
         commit: Commit,
     ) -> Result<Arc<Snapshot>, OriginError> {
-        if let Ok(Some(snapshot)) = self.known_snapshot(identity, repo, commit) {
+        if let Ok(Some(snapshot)) = self.known_snapshot(identity, repo, commit)
+            && !snapshot.partial
+        {
             return Ok(snapshot);
         }
         let key = (identity.digest(), repo.clone(), commit);
@@ -127,6 +186,9 @@ impl Tree {
         recorded.map_err(|error| {
             OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
         })?;
+        // A partial list may be there.
+        let key = (identity.endpoint.clone(), snapshot.repo.clone(), snapshot.commit);
+        self.snapshots.insert(key, snapshot.clone());
         Ok(snapshot)
     }
 }

@@ -14,7 +14,7 @@ pub struct RemoteFile {
     pub blob: Blob,
 }
 
-/// The whole, immutable file list of one commit. Folders are implied by the files in them.
+/// The immutable file list of one commit, whole unless it says otherwise. Folders are implied by the files in them.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub repo: RepoId,
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub private: bool,
     /// Whether the Hub asks for an agreement before it hands out contents.
     pub gated: bool,
+    /// These files are in it, and there may be others: the list does not come from the Hub.
+    pub partial: bool,
     /// Seconds since 1970: the commit's own date where it is known, else when it was first listed.
     pub created_at: u64,
     files: BTreeMap<RepoPath, Blob>,
@@ -49,6 +51,7 @@ impl Snapshot {
             commit,
             private: false,
             gated: false,
+            partial: false,
             created_at: 0,
             files: BTreeMap::new(),
             folders: BTreeSet::new(),
@@ -117,6 +120,11 @@ impl Snapshot {
     pub fn remote_file(&self, path: &RepoPath) -> Option<RemoteFile> {
         let blob = *self.files.get(path)?;
         Some(RemoteFile { repo: self.repo.clone(), commit: self.commit, path: path.clone(), blob })
+    }
+
+    /// What its contents take, each counted once however many files have it.
+    pub fn content_bytes(&self) -> u64 {
+        self.sizes.values().sum()
     }
 
     pub fn total_bytes(&self) -> u64 {

@@ -9,11 +9,13 @@ mod fio;
 mod harness;
 mod kills;
 mod layout;
-#[allow(dead_code, reason = "the command line's own tests use all of it")]
 mod machine;
 mod metadata;
+mod offline;
 mod passthrough;
 mod processes;
 mod reading;
 mod space;
+mod transfer;
+mod verbs;
 mod writing;

@@ -5,8 +5,10 @@ use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
+use test_hub::{Files, Hub};
 
-use crate::harness::eventually;
+use crate::harness::{eventually, noise};
 use crate::machine::{Machine, error, is_mounted};
 
 #[test]
@@ -206,4 +208,49 @@ fn exit_codes_tell_a_failure_from_a_wrong_call() {
     let wrong = machine.command(&["status"]).env("WEIGHTFS_CACHE_DIR", "/x").output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(machine.succeed(&["--version"]).starts_with("weightfs "));
+}
+
+/// What a daemon with these settings says of its cache once a model of 12 MiB was read through it and closed.
+fn with_space_settings(settings: &[(&str, &str)], until: impl Fn(&Value) -> bool) {
+    let hub = Hub::start().unwrap();
+    let bytes = noise(5, 12 << 20);
+    let commit = hub.commit("acme/big", Files::new().bytes("model.safetensors", bytes.clone())).unwrap();
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let mut mount = machine.command(&["mount", directory.to_str().unwrap()]);
+    mount.env("HF_ENDPOINT", hub.endpoint()).env("WEIGHTFS_CACHE_EVICTION_CHECK_INTERVAL_SECONDS", "1");
+    mount.envs(settings.iter().map(|(name, value)| (format!("WEIGHTFS_CACHE_{name}"), value)));
+    let output = mount.output().unwrap();
+    assert!(output.status.success(), "{}", error(&output));
+    let file = directory.join(format!("hub/models--acme--big/snapshots/{commit}/model.safetensors"));
+    assert!(fs::read(file).unwrap() == bytes);
+    eventually(&format!("{settings:?} show"), || until(&machine.daemons()[0]));
+}
+
+fn held(daemon: &Value) -> u64 {
+    daemon["cache"]["cached_bytes"].as_u64().unwrap()
+}
+
+fn count(daemon: &Value, name: &str) -> u64 {
+    daemon["counters"][name].as_u64().unwrap()
+}
+
+#[test]
+fn every_setting_of_space_has_its_effect() {
+    with_space_settings(&[("MAX_SIZE_BYTES", "4194304")], |daemon| {
+        daemon["cache"]["limit_bytes"] == 4 << 20 && held(daemon) <= 4 << 20 && count(daemon, "unkept_blocks") > 0
+    });
+    with_space_settings(&[("EVICTION_POLICY_MAX_MODELS", "0")], |daemon| {
+        held(daemon) == 0 && count(daemon, "evicted_blobs") == 1
+    });
+    with_space_settings(&[("EVICTION_POLICY_UNUSED_THRESHOLD_SECONDS", "1")], |daemon| {
+        held(daemon) == 0 && count(daemon, "evicted_blobs") == 1
+    });
+    let more_than_there_is = (1_u64 << 60).to_string();
+    with_space_settings(&[("EVICTION_POLICY_MIN_FREE_SPACE_BYTES", &more_than_there_is)], |daemon| {
+        daemon["cache"]["free_bytes"] == 0 && held(daemon) == 0 && count(daemon, "unkept_blocks") > 0
+    });
+    with_space_settings(&[("EVICTION_ENABLED", "false"), ("EVICTION_POLICY_MAX_MODELS", "0")], |daemon| {
+        held(daemon) == 12 << 20 && count(daemon, "evicted_blobs") == 0
+    });
 }

@@ -26,7 +26,10 @@ impl Library {
     fn of(sizes: &[u64]) -> Self {
         let mut library = Self::default();
         for (number, size) in sizes.iter().enumerate() {
-            let content: Vec<u8> = (0..*size).map(|at| (at.wrapping_mul(31 + number as u64) >> 3) as u8).collect();
+            // A pattern whose length is no power of two: no block is like another.
+            let pattern: Vec<u8> = (0..99_991_u64).map(|at| (at.wrapping_mul(31 + number as u64) >> 3) as u8).collect();
+            let mut content = pattern.repeat(*size as usize / pattern.len() + 1);
+            content.truncate(*size as usize);
             let id = BlobId::Sha256(Sha256::digest(&content).into());
             library.files.push(RemoteFile {
                 repo: format!("acme/model-{number}").parse().unwrap(),
@@ -105,6 +108,10 @@ impl Full {
         for at in (0..file.blob.size).step_by(MIB as usize) {
             let range = ByteRange::at(at, MIB).clamp(file.blob.size);
             self.read_range(file, &lease, range).await;
+        }
+        // A block can be read a moment before it is counted.
+        while !lease.0.flights.is_idle() {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -476,4 +483,17 @@ async fn a_write_that_the_disk_refuses_is_not_the_readers_trouble_and_keeping_re
         assert!(lease.is_complete());
     }
     assert_eq!((full.metrics.damaged_blocks.get(), full.metrics.mismatched_blobs.get()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_fits_exactly_is_kept_and_takes_nothing_from_others_on_its_way() {
+    let full = Full::new(&[10 * MIB; 3], limit(30));
+    full.read(0).await;
+    full.read(1).await;
+    let lease = full.lease(2);
+    let fill = || Fill { file: full.file(2).clone(), lease: full.lease(2), range: blocks(0, 10) };
+    full.cache.prefetch(&anybody(), full.file(2), &lease, blocks(3, 7));
+    full.cache.fill(&anybody(), vec![fill()]);
+    full.read(2).await;
+    assert_eq!((full.held(), full.metrics.evicted_blobs.get()), (vec![10, 10, 10], 0));
 }

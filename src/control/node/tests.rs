@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -15,6 +16,8 @@ struct TestPlane {
     mounts: Mutex<Vec<Arc<TestMount>>>,
     /// How many were asked for.
     asked: Mutex<u32>,
+    /// Lets a job come to its end.
+    work: Notify,
 }
 
 #[derive(Default)]
@@ -56,6 +59,11 @@ impl Plane for TestPlane {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         vec![("read_bytes", 3)]
+    }
+
+    async fn run(&self, _: Job, _: &Progress) -> Result<Outcome, ControlError> {
+        self.work.notified().await;
+        Ok(Outcome::Listed(Vec::new()))
     }
 }
 
@@ -244,4 +252,47 @@ async fn a_directory_that_umount_8_has_just_freed_can_be_mounted_again_at_once()
     };
     let (mounted, ()) = tokio::join!(node.mount(order("/a")), noticed);
     mounted.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_mount_does_not_end_a_node_that_works_and_the_last_job_does() {
+    let (node, plane) = node();
+    node.mount(order("/a")).await.unwrap();
+    let seat = node.begin().unwrap();
+    let job = tokio::spawn({
+        let node = node.clone();
+        async move { node.run(seat, Job::List, &Progress::new().0).await }
+    });
+    assert!(!node.unmount("/a".into(), false).await.unwrap().daemon_ends);
+    assert!(!node.is_ending());
+    plane.work.notify_one();
+    job.await.unwrap().unwrap();
+    node.ended().await;
+    assert!(matches!(node.begin(), Err(ControlError::Ending)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_dropped_gives_its_seat_back_and_one_goes_when_the_node_is_told_to_end() {
+    let (node, _) = node();
+    let (progress, _follower) = Progress::new();
+    let job = node.run(node.begin().unwrap(), Job::List, &progress);
+    assert!(tokio::time::timeout(Duration::from_secs(1), job).await.is_err());
+    node.ended().await;
+
+    let (node, _) = self::node();
+    let (progress, _follower) = Progress::new();
+    let job = node.run(node.begin().unwrap(), Job::List, &progress);
+    let (outcome, ()) = tokio::join!(job, node.end(Duration::from_secs(5)));
+    assert!(matches!(outcome, Err(ControlError::Stopped)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_ask_before_the_first_mount_does_not_end_the_node() {
+    let (node, plane) = node();
+    let starting = node.begin().unwrap();
+    plane.work.notify_one();
+    node.run(node.begin().unwrap(), Job::List, &Progress::new().0).await.unwrap();
+    node.mount(order("/a")).await.unwrap();
+    drop(starting);
+    assert!(!node.is_ending());
 }

@@ -2,6 +2,7 @@
 
 ALTER TABLE blobs ADD COLUMN used_at INTEGER;                       -- last opened or read
 ALTER TABLE blobs ADD COLUMN proved_at INTEGER;                     -- when the whole content last hashed to its name
+ALTER TABLE blobs ADD COLUMN checked_at INTEGER;                    -- when all that is here of it last matched its checksums
 ALTER TABLE blobs ADD COLUMN mismatches INTEGER NOT NULL DEFAULT 0; -- whole contents that arrived and were something else
 
 UPDATE blobs SET used_at = unixepoch(); -- nobody knows better
@@ -13,3 +14,6 @@ CREATE TABLE keeps (
     kept_at  INTEGER NOT NULL,
     PRIMARY KEY (repo_id, revision)
 ) STRICT, WITHOUT ROWID;
+
+-- Taken over from another cache that had some of the commit's files: there may be more of them.
+ALTER TABLE snapshots ADD COLUMN partial INTEGER NOT NULL DEFAULT 0;

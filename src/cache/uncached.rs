@@ -1,0 +1,72 @@
+//! A blob's file as the disk has it: read past the page cache, so that what memory still knows hides no damage.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::types::{BLOCK_SIZE, ByteRange};
+
+/// Reads a block at a time. Neither takes pages from the readers nor leaves any behind.
+pub(super) struct UncachedFile {
+    file: File,
+    /// Room for one block at an address that direct reads take.
+    buffer: Vec<u8>,
+}
+
+impl UncachedFile {
+    /// Direct reads begin, end and are put at multiples of this; no disk has larger sectors.
+    const ALIGNMENT: usize = 4096;
+
+    /// On a file system without direct reads it reads as everybody does.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let open = |flags: OFlags| {
+            let flags = flags | OFlags::NOFOLLOW;
+            OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+        };
+        let file = match open(OFlags::DIRECT) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+                open(OFlags::empty())
+            }
+            opened => opened,
+        };
+        Ok(Self { file: file?, buffer: vec![0; BLOCK_SIZE as usize + Self::ALIGNMENT] })
+    }
+
+    /// The bytes of one block. A file that ends before them is an error.
+    pub(super) fn block(&mut self, range: ByteRange) -> io::Result<&[u8]> {
+        let len = range.len() as usize;
+        let first = self.buffer.as_ptr().align_offset(Self::ALIGNMENT);
+        let room = &mut self.buffer[first..first + len.next_multiple_of(Self::ALIGNMENT)];
+        let mut filled = 0;
+        while filled < len {
+            match self.file.read_at(&mut room[filled..], range.start + filled as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(&room[..len])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_any_length_read_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blob");
+        let bytes: Vec<u8> = (0..BLOCK_SIZE as usize + 4999).map(|at| ((at * 7) >> 2) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let mut file = UncachedFile::open(&path).unwrap();
+        assert!(file.block(ByteRange::new(0, BLOCK_SIZE)).unwrap() == &bytes[..BLOCK_SIZE as usize]);
+        let rest = ByteRange::new(BLOCK_SIZE, bytes.len() as u64);
+        assert!(file.block(rest).unwrap() == &bytes[BLOCK_SIZE as usize..]);
+        assert!(file.block(ByteRange::at(2 * BLOCK_SIZE, 10)).is_err());
+    }
+}

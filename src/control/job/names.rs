@@ -1,0 +1,60 @@
+//! From a model's name and revision to its files.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::tree::TreeError;
+use crate::types::{Identity, RemoteFile, RepoId, Revision, Snapshot};
+
+use super::super::error::ControlError;
+use super::super::parts::Parts;
+use super::Progress;
+
+/// A model as somebody named it, and who did.
+#[derive(Debug, Clone)]
+pub struct ModelName {
+    pub identity: Identity,
+    pub repo: RepoId,
+    pub revision: Revision,
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.repo, self.revision)
+    }
+}
+
+impl ModelName {
+    pub(super) fn error(&self, source: TreeError) -> ControlError {
+        ControlError::Name { model: self.to_string(), source }
+    }
+}
+
+impl Parts {
+    /// The files that `model` names now. The Hub is asked where the branch stands; if it does not answer, the commit that
+    /// the branch is pinned to is the answer, with a remark.
+    pub(super) async fn find(&self, model: &ModelName, progress: &Progress) -> Result<Arc<Snapshot>, ControlError> {
+        progress.update(|position| position.step = "looking up");
+        let ModelName { identity, repo, revision } = model;
+        let newest = self.tree.newest(identity, repo, revision).await.map_err(|error| model.error(error))?;
+        if let Some(error) = newest.unconfirmed {
+            let commit = newest.commit;
+            progress
+                .remark(format!("{model}: the Hub does not answer ({error}); taking commit {commit}, as known here"))
+                .await;
+        }
+        let snapshot = self.tree.whole_snapshot(identity, repo, newest.commit).await;
+        let snapshot = snapshot.map_err(|error| model.error(error))?;
+        if snapshot.partial {
+            let files = snapshot.len();
+            progress.remark(format!("{model}: only the {files} files that were imported are known of it")).await;
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Every file of `snapshot` that `wanted` takes, by path.
+pub(super) fn files(snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> Vec<RemoteFile> {
+    let paths = snapshot.files().map(|(path, _)| path).filter(|path| wanted(path.as_str()));
+    paths.filter_map(|path| snapshot.remote_file(path)).collect()
+}
