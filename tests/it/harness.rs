@@ -116,6 +116,16 @@ impl Node {
         self.within(self.db.keep(endpoint, &repo, &commit)).unwrap();
     }
 
+    pub fn release(&self, endpoint: &str, repo: &str, commit: &str) {
+        let (repo, commit) = (repo.parse().unwrap(), Revision::new(commit).unwrap());
+        self.within(self.db.release(endpoint, &repo, &commit)).unwrap();
+    }
+
+    /// Waits until what has landed is on record.
+    pub fn flush(&self) {
+        self.within(self.cache.flush());
+    }
+
     pub fn evict(&self, blob: Blob) -> Evicted {
         self.within(self.cache.evict(blob)).unwrap()
     }
@@ -196,8 +206,12 @@ impl World {
     }
 
     pub fn restart_as(&mut self, token: Option<&str>, offline: bool) {
+        self.restart_with(NodeOptions::default(), token, offline);
+    }
+
+    pub fn restart_with(&mut self, options: NodeOptions, token: Option<&str>, offline: bool) {
         self.node.take().unwrap().stop();
-        self.start(NodeOptions::default(), token, offline);
+        self.start(options, token, offline);
     }
 
     pub fn node(&self) -> &Node {

@@ -9,7 +9,7 @@ mod record;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -97,8 +97,15 @@ fn a_hundred_kills_cost_no_wrong_byte_no_wrong_record_and_no_second_fetch() {
 /// One life of the daemon.
 struct Life {
     number: u64,
-    limited: bool,
-    slow: Option<u64>,
+    is_limited: bool,
+    errand: Option<Vec<String>>,
+}
+
+impl Life {
+    /// Then a file may be gone, or new, while its record is about to be struck off, and is fetched again with good reason.
+    fn evicts(&self) -> bool {
+        self.is_limited || self.errand.as_ref().is_some_and(|errand| errand[1] == "clear")
+    }
 }
 
 struct Killer<'a> {
@@ -119,9 +126,9 @@ impl Killer<'_> {
             }
             let age = number * AGES / kills;
             self.storm.begun.store(age + 1, Ordering::Release);
-            let slow = [None, Some(2 * MIB as u64), Some(8 * MIB as u64)][self.dice.below(3)];
-            let life = Life { number: number as u64 + 1, limited: age % 2 == 1, slow };
-            self.hub.set_faults(self.weather(&life));
+            let life = Life { number: number as u64 + 1, is_limited: age % 2 == 1, errand: self.errand(age) };
+            let weather = self.weather();
+            self.hub.set_faults(weather);
             self.hub.clear_log();
             if self.dice.once_in(8) {
                 self.kill_at_start(&life);
@@ -134,44 +141,61 @@ impl Killer<'_> {
         assert!(survived > 20, "so little was ever on record that the test shows nothing");
     }
 
-    /// What is wrong on the way to the Hub in this life.
-    fn weather(&mut self, life: &Life) -> Vec<Fault> {
+    /// What somebody asks the daemon to do meanwhile.
+    fn errand(&mut self, age: usize) -> Option<Vec<String>> {
+        let model = format!("acme/age-{}", self.dice.below(age + 1));
+        let words: &[&str] = match self.dice.below(12) {
+            0 | 1 => &["verify", "--quiet"],
+            2 => &["model", "download", "--quiet", &model],
+            3 => &["model", "clear", &model],
+            _ => return None,
+        };
+        Some(words.iter().map(|word| word.to_string()).collect())
+    }
+
+    /// What is wrong on the way to the Hub.
+    fn weather(&mut self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        faults.extend(life.slow.map(|bandwidth| Fault::on(Target::Cdn).bandwidth(bandwidth)));
+        let bandwidth = [None, Some(2 * MIB as u64), Some(8 * MIB as u64)][self.dice.below(3)];
+        faults.extend(bandwidth.map(|bandwidth| Fault::on(Target::Cdn).bandwidth(bandwidth)));
         if self.dice.once_in(4) {
             faults.push(Fault::on(Target::Cdn).times(1).cut_after(self.dice.below(3 * MIB) as u64));
         }
         faults
     }
 
-    fn mount(&self, life: &Life, arguments: &[&str]) -> std::process::Command {
-        let mut command = self.machine.command(&["mount", self.storm.directory.to_str().unwrap()]);
-        command.args(arguments).env("WEIGHTFS_LOGGING_LEVEL", "debug");
-        if life.limited {
+    fn command(&self, life: &Life, arguments: &[&str]) -> Command {
+        let mut command = self.machine.command(arguments);
+        if life.is_limited {
             command.env("WEIGHTFS_CACHE_MAX_SIZE_BYTES", LIMIT.to_string());
         }
         command
     }
 
     fn kill_at_start(&mut self, life: &Life) {
-        let mut command = self.mount(life, &["--foreground"]);
+        let mut command = self.command(life, &["mount", "--foreground", self.storm.directory.to_str().unwrap()]);
         let mut daemon = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(Duration::from_millis(self.dice.below(LONGEST_START_MS) as u64));
-        kill(Pid::from_raw(daemon.id() as i32), Signal::SIGKILL).unwrap();
-        daemon.wait().unwrap();
+        kill_and_bury(&mut daemon);
     }
 
     fn kill_at_work(&mut self, life: &Life) {
         let daemon = self.start(life);
+        let mut errand = life.errand.as_ref().map(|errand| {
+            let words: Vec<&str> = errand.iter().map(String::as_str).collect();
+            self.command(life, &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        });
         thread::sleep(Duration::from_millis(self.dice.below(LONGEST_LIFE_MS) as u64));
         self.storm.life.store(0, Ordering::Release);
         kill(daemon, Signal::SIGKILL).unwrap();
+        // It may have come too late, and be a daemon of its own.
+        errand.iter_mut().for_each(kill_and_bury);
         eventually("the daemon is dead", || lock::probe(&self.machine.path("cache")).unwrap() == LockState::Free);
     }
 
     /// Takes the dead mount away and mounts anew, as anybody would. From then on an error is the daemon's.
     fn start(&self, life: &Life) -> Pid {
-        let output = self.mount(life, &[]).output().unwrap();
+        let output = self.command(life, &["mount", self.storm.directory.to_str().unwrap()]).output().unwrap();
         assert!(output.status.success(), "life {}: {}", life.number, crate::machine::error(&output));
         let LockState::Held(Some(holder)) = lock::probe(&self.machine.path("cache")).unwrap() else {
             panic!("the daemon of life {} is gone", life.number);
@@ -180,21 +204,19 @@ impl Killer<'_> {
         Pid::from_raw(holder.pid as i32)
     }
 
-    /// Looks at what a life left behind, and at what it fetched.
+    /// Looks at what a life fetched, and at what it left behind.
     fn judge(&mut self, life: &Life) {
-        if !life.limited {
+        let found = Record::read(&self.machine.path("cache"), self.storm.originals());
+        if !life.evicts() {
             self.known.assert_not_fetched_again(&self.hub.log(), self.storm.originals(), life.number);
+            found.assert_no_more_torn_than(&self.known, life.number);
         }
-        self.known = Record::read(&self.machine.path("cache"), self.storm.originals());
-        // Where contents are evicted, a file may be gone or new while its record is about to be struck off.
-        if !life.limited {
-            self.known.assert_on_disk(&self.machine.path("cache"), self.storm.originals(), life.number);
-        }
+        self.known = found;
     }
 
     /// One last life, without a kill.
     fn read_everything(&mut self) {
-        let life = Life { number: u64::MAX, limited: false, slow: None };
+        let life = Life { number: u64::MAX, is_limited: false, errand: None };
         self.hub.clear_faults();
         self.hub.clear_log();
         self.start(&life);
@@ -206,14 +228,14 @@ impl Killer<'_> {
         eventually("the daemon has ended", || self.machine.has_ended());
         self.judge(&life);
         self.known.assert_all_there(self.storm.originals());
-        assert_no_strangers(&self.machine.path("cache/blobs"), self.storm.originals().count());
+        let files = files_below(&self.machine.path("cache/blobs"));
+        assert_eq!(files.len(), self.storm.originals().count(), "one file for each content: {files:?}");
     }
 }
 
-/// Nothing lies there but one file for each content.
-fn assert_no_strangers(blobs: &Path, contents: usize) {
-    let found = files_below(blobs);
-    assert_eq!(found.len(), contents, "{found:?}");
+fn kill_and_bury(process: &mut Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -15,6 +15,7 @@ mod offline;
 mod passthrough;
 mod processes;
 mod reading;
+mod reference;
 mod space;
 mod transfer;
 mod verbs;

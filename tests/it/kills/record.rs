@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -17,7 +18,10 @@ pub struct Record(HashMap<Blob, Recorded>);
 
 #[derive(Default)]
 struct Recorded {
+    /// On record and on the disk.
     blocks: HashSet<usize>,
+    /// On record, and the disk has something else. Its checksum tells.
+    torn: HashSet<usize>,
     sealed: bool,
 }
 
@@ -28,12 +32,12 @@ impl Record {
         for name in ["models.db", "models.db-wal"] {
             match fs::copy(cache.join(name), copy.path().join(name)) {
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => panic!("{name}: {error}"),
             }
         }
         let db = Database::open(&copy.path().join("models.db")).unwrap();
-        Self(originals.map(|original| (original.blob, Recorded::read(&db, original))).collect())
+        Self(originals.map(|original| (original.blob, Recorded::read(&db, cache, original))).collect())
     }
 
     pub fn blocks(&self) -> usize {
@@ -59,22 +63,12 @@ impl Record {
         }
     }
 
-    /// What is on record is on the disk.
-    pub fn assert_on_disk<'a>(&self, cache: &Path, originals: impl Iterator<Item = &'a Original>, life: u64) {
-        let mut buffer = vec![0; BLOCK_SIZE as usize];
-        for original in originals {
-            let blocks = &self.0[&original.blob].blocks;
-            if blocks.is_empty() {
-                continue;
-            }
-            let place = format!("life {life}, {}", original.path.display());
-            let file = File::open(original.stored(cache)).unwrap_or_else(|error| panic!("{place}: {error}"));
-            for block in blocks {
-                let right = original.block(*block);
-                let found = &mut buffer[..right.len()];
-                file.read_exact_at(found, *block as u64 * BLOCK_SIZE).unwrap();
-                assert!(found == right, "{place}: block {block} is on record and not on the disk");
-            }
+    /// A life that evicted nothing recorded only what was on the disk.
+    pub fn assert_no_more_torn_than(&self, before: &Self, life: u64) {
+        for (blob, recorded) in &self.0 {
+            let known = before.0.get(blob).map(|recorded| &recorded.torn);
+            let new = recorded.torn.iter().filter(|block| known.is_none_or(|known| !known.contains(block)));
+            assert_eq!(new.count(), 0, "life {life}: of {} {:?} are on record and not on the disk", blob.id, recorded.torn);
         }
     }
 
@@ -88,20 +82,26 @@ impl Record {
 }
 
 impl Recorded {
-    /// Whatever is on disk: the checksums on record are those of the right bytes.
-    fn read(db: &Database, original: &Original) -> Self {
-        let mut blocks = HashSet::new();
+    /// Whatever is on the disk: the checksums on record are those of the right bytes.
+    fn read(db: &Database, cache: &Path, original: &Original) -> Self {
+        let mut found = Self::default();
+        let file = File::open(original.stored(cache)).ok();
+        let mut buffer = vec![0; BLOCK_SIZE as usize];
         for chunk in db.coverage(&original.blob).unwrap() {
             for bit in (0..64).filter(|bit| chunk.present >> bit & 1 == 1) {
                 let block = chunk.chunk as usize * 64 + bit;
-                let right = xxh3_128(original.block(block));
-                assert_eq!(chunk.sums[bit], right, "{}: block {block} has a wrong checksum", original.path.display());
-                blocks.insert(block);
+                let right = original.block(block);
+                assert_eq!(chunk.sums[bit], xxh3_128(right), "{}: block {block}", original.path.display());
+                let stored = &mut buffer[..right.len()];
+                let read = file.as_ref().map(|file| file.read_exact_at(stored, block as u64 * BLOCK_SIZE));
+                let is_right = matches!(read, Some(Ok(()))) && stored == right;
+                if is_right { found.blocks.insert(block) } else { found.torn.insert(block) };
             }
         }
-        let sealed = db.blob(&original.blob).unwrap().is_some_and(|row| row.seal.is_some());
-        assert!(!sealed || blocks.len() == original.blocks(), "{} is sealed and not complete", original.path.display());
-        Self { blocks, sealed }
+        found.sealed = db.blob(&original.blob).unwrap().is_some_and(|row| row.seal.is_some());
+        let recorded = found.blocks.len() + found.torn.len();
+        assert!(!found.sealed || recorded == original.blocks(), "{} is sealed and not whole", original.path.display());
+        found
     }
 }
 
