@@ -13,11 +13,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::harness::number_from;
 use real::Real;
-use steps::Step;
+use steps::{Node, Step};
 
-const CASES: u64 = 30;
+const CASES: u64 = 24;
 const CASES_IN_FULL: u64 = 600;
-const STEPS: usize = 40;
+const STEPS: usize = 60;
 /// For each failure; a case is a mount and takes its time.
 const SHRINK_MS: u32 = 120_000;
 
@@ -40,8 +40,8 @@ fn run(cases: u64) {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let config = Config { cases, max_shrink_time: SHRINK_MS, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new_with_rng(config, rng).run(&vec(Step::any(), 1..STEPS), |steps| {
-        let mut real = Real::new();
+    let outcome = TestRunner::new_with_rng(config, rng).run(&(Node::online(), vec(Step::any(), 1..STEPS)), |(node, steps)| {
+        let mut real = Real::new(&node);
         steps.iter().for_each(|step| real.take(step));
         real.finish();
         Ok(())

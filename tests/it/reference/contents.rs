@@ -1,6 +1,6 @@
 //! The plain files: two models of two commits each, made of contents that they partly share.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use test_hub::{Files, Hub};
 
@@ -21,8 +21,8 @@ const COMMITS: [(usize, &[(&str, usize)]); 4] = [
     (1, &[("small.safetensors", 3), ("model.safetensors", 6)]),
 ];
 
-static CONTENTS: LazyLock<Vec<Arc<[u8]>>> =
-    LazyLock::new(|| LENS.iter().map(|len| noise(*len as u64 + 3, *len).into()).collect());
+static CONTENTS: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| LENS.iter().map(|len| noise(*len as u64 + 3, *len)).collect());
 
 pub struct Commit {
     pub repo: usize,
@@ -55,7 +55,7 @@ pub fn names() -> Vec<Name> {
 /// The first commits are where the branches are.
 pub fn publish(hub: &Hub) -> Vec<Commit> {
     let publish = |(repo, files): &(usize, &[(&str, usize)])| {
-        let files: Files = files.iter().map(|(path, content)| (*path, bytes(*content).to_vec())).collect();
+        let files: Files = files.iter().map(|(path, content)| (*path, bytes(*content))).collect();
         Commit { repo: *repo, hash: hub.commit_detached(REPOS[*repo], files).unwrap() }
     };
     let commits: Vec<_> = COMMITS.iter().map(publish).collect();

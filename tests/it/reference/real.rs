@@ -51,12 +51,12 @@ pub struct Real {
 }
 
 impl Real {
-    pub fn new() -> Self {
+    pub fn new(node: &Node) -> Self {
         let hub = Hub::start().unwrap();
         let commits = contents::publish(&hub);
         let first = |repo| commits.iter().position(|commit| commit.repo == repo).unwrap();
         let branches = std::array::from_fn(|repo| (vec![first(repo)], 0));
-        let world = World::with(hub, options(&Node { limit_mib: None, passthrough: true, offline: false }), None);
+        let world = World::with(hub, options(node), None);
         let real = Self {
             world,
             commits,
@@ -65,7 +65,7 @@ impl Real {
             kept: HashSet::new(),
             must_stay: HashSet::new(),
             offline: false,
-            bound: u64::MAX,
+            bound: node.limit(),
             branches,
             has_sent_wrong_bytes: false,
         };
@@ -82,6 +82,7 @@ impl Real {
             Step::Open { slot, name, how } => self.open(*slot, name.index(self.names.len()), *how),
             Step::ReadOpen { slot, place } => self.read_open(*slot, place),
             Step::Close { slot } => self.slots[*slot] = None,
+            Step::DropPages { name } => self.drop_pages(name.get(&self.names)),
             Step::Evict { name } => self.evict(name.get(&self.names)),
             Step::Keep { commit } => self.keep(commit.index(self.commits.len())),
             Step::Release { commit } => self.release(commit.index(self.commits.len())),
@@ -97,7 +98,7 @@ impl Real {
     /// In the end, with all well again, everything is there.
     pub fn finish(&mut self) {
         self.world.hub.clear_faults();
-        self.restart(&Node { limit_mib: None, passthrough: true, offline: false });
+        self.restart(&Node::default());
         self.names.iter().for_each(|name| self.read_whole(name));
         for repo in 0..REPOS.len() {
             let (history, _) = &self.branches[repo];
@@ -185,6 +186,12 @@ impl Real {
         }
     }
 
+    /// So that the next read of it comes to the daemon, or to its disk.
+    fn drop_pages(&self, name: &Name) {
+        let file = File::open(self.path(name)).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+
     fn evict(&self, name: &Name) {
         let content = name.content;
         let evicted = self.world.node().evict(self.blob(name));
@@ -252,8 +259,7 @@ impl Real {
         self.slots = std::array::from_fn(|_| None);
         self.world.restart_with(options(node), None, node.offline);
         self.offline = node.offline;
-        let limit = node.limit_mib.map_or(u64::MAX, |limit| limit << 20);
-        self.bound = limit.max(self.world.node().cache().space().used);
+        self.bound = node.limit().max(self.world.node().cache().space().used);
     }
 
     fn blob(&self, name: &Name) -> Blob {

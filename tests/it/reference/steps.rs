@@ -13,6 +13,7 @@ pub enum Step {
     Open { slot: usize, name: Index, how: How },
     ReadOpen { slot: usize, place: Place },
     Close { slot: usize },
+    DropPages { name: Index },
     Evict { name: Index },
     Keep { commit: Index },
     Release { commit: Index },
@@ -69,13 +70,14 @@ impl Step {
             4 => (slot.clone(), name(), How::any()).prop_map(|(slot, name, how)| Self::Open { slot, name, how }),
             6 => (slot.clone(), Place::any()).prop_map(|(slot, place)| Self::ReadOpen { slot, place }),
             2 => slot.prop_map(|slot| Self::Close { slot }),
+            3 => name().prop_map(|name| Self::DropPages { name }),
             4 => name().prop_map(|name| Self::Evict { name }),
             1 => name().prop_map(|commit| Self::Keep { commit }),
             1 => name().prop_map(|commit| Self::Release { commit }),
             1 => Just(Self::Flush),
             1 => (repo.clone(), name()).prop_map(|(repo, commit)| Self::MoveBranch { repo, commit }),
             1 => repo.prop_map(|repo| Self::LookAtBranch { repo }),
-            3 => Trouble::any().prop_map(Self::Trouble),
+            2 => Trouble::any().prop_map(Self::Trouble),
             2 => Node::any().prop_map(Self::Restart),
         ]
     }
@@ -108,14 +110,29 @@ impl Trouble {
     }
 }
 
+impl Default for Node {
+    /// As a user has it who sets nothing.
+    fn default() -> Self {
+        Self { limit_mib: None, passthrough: true, offline: false }
+    }
+}
+
 impl Node {
     fn any() -> impl Strategy<Value = Self> {
-        let limit = prop_oneof![3 => Just(None), 4 => (4..32u64).prop_map(Some)];
-        let mostly = |weight| prop::bool::weighted(weight);
-        (limit, mostly(0.7), mostly(0.2)).prop_map(|(limit_mib, passthrough, offline)| Self {
+        (Self::online(), prop::bool::weighted(0.2)).prop_map(|(node, offline)| Self { offline, ..node })
+    }
+
+    /// One that may get to know the models.
+    pub fn online() -> impl Strategy<Value = Self> {
+        let limit = prop_oneof![2 => Just(None), 3 => (4..32u64).prop_map(Some)];
+        (limit, prop::bool::weighted(0.7)).prop_map(|(limit_mib, passthrough)| Self {
             limit_mib,
             passthrough,
-            offline,
+            offline: false,
         })
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit_mib.map_or(u64::MAX, |limit| limit << 20)
     }
 }
