@@ -1,6 +1,7 @@
 //! Flags for settings, made from the table of settings.
 
 use std::ffi::OsString;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
@@ -16,22 +17,48 @@ pub struct CommonFlags {
     pub layer: Layer,
 }
 
-/// The flags of those commands that start a daemon.
+/// The flags of those commands that may start a daemon.
+pub type DaemonFlags = SettingFlags<OfDaemon>;
+/// The same and those of a mount.
+pub type MountFlags = SettingFlags<OfMount>;
+
 #[derive(Debug, Clone, Default)]
-pub struct DaemonFlags {
+pub struct SettingFlags<K> {
     pub layer: Layer,
+    kind: PhantomData<K>,
+}
+
+/// Which settings have a flag there.
+pub trait FlagKind {
+    fn flag(setting: &Setting) -> Option<&'static str>;
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct OfDaemon;
+#[derive(Debug, Clone, Default)]
+pub struct OfMount;
+
+impl FlagKind for OfDaemon {
+    fn flag(setting: &Setting) -> Option<&'static str> {
+        match setting.flag {
+            Flag::Daemon(flag) => Some(flag),
+            _ => None,
+        }
+    }
+}
+
+impl FlagKind for OfMount {
+    fn flag(setting: &Setting) -> Option<&'static str> {
+        match setting.flag {
+            Flag::Daemon(flag) | Flag::Mount(flag) => Some(flag),
+            _ => None,
+        }
+    }
 }
 
 fn common_flag(setting: &Setting) -> Option<&'static str> {
     match setting.flag {
         Flag::All(flag) => Some(flag),
-        _ => None,
-    }
-}
-
-fn daemon_flag(setting: &Setting) -> Option<&'static str> {
-    match setting.flag {
-        Flag::Mount(flag) => Some(flag),
         _ => None,
     }
 }
@@ -125,9 +152,9 @@ impl FromArgMatches for CommonFlags {
     }
 }
 
-impl Args for DaemonFlags {
+impl<K: FlagKind> Args for SettingFlags<K> {
     fn augment_args(command: Command) -> Command {
-        command.args(SETTINGS.iter().filter_map(|setting| Some(argument(setting, daemon_flag(setting)?))))
+        command.args(SETTINGS.iter().filter_map(|setting| Some(argument(setting, K::flag(setting)?))))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -135,9 +162,9 @@ impl Args for DaemonFlags {
     }
 }
 
-impl FromArgMatches for DaemonFlags {
+impl<K: FlagKind> FromArgMatches for SettingFlags<K> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self { layer: layer(matches, daemon_flag) })
+        Ok(Self { layer: layer(matches, K::flag), kind: PhantomData })
     }
 
     fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {

@@ -14,7 +14,7 @@ use crate::daemon::ready::Starter;
 use crate::daemon::{First, logging};
 use crate::fs::mount;
 
-use super::flags::DaemonFlags;
+use super::flags::MountFlags;
 use super::reaching::{self, Start};
 
 const EXAMPLES: &str = "\
@@ -45,7 +45,7 @@ pub struct MountCommand {
     foreground: bool,
 
     #[command(flatten)]
-    pub settings: DaemonFlags,
+    pub settings: MountFlags,
 }
 
 impl MountCommand {

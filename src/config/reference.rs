@@ -10,6 +10,7 @@ pub fn reference() -> String {
     for setting in SETTINGS {
         let flag = match setting.flag {
             Flag::No => "none".to_owned(),
+            Flag::Daemon(flag) => format!("`--{flag}` of all commands that may start a daemon"),
             Flag::Mount(flag) => format!("`--{flag}` of `mount`"),
             Flag::All(flag) => format!("`--{flag}`"),
         };

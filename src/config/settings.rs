@@ -28,7 +28,8 @@ pub struct Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flag {
     No,
-    /// Those that start a daemon.
+    /// Those that may start a daemon.
+    Daemon(&'static str),
     Mount(&'static str),
     All(&'static str),
 }
@@ -105,7 +106,7 @@ fn read<T: Value>(layers: &[Layer], key: &str) -> Result<Option<T>, ConfigError>
 settings! {
     cache_directory: PathBuf {
         key: "cache.directory",
-        flag: Flag::Mount("cache-directory"),
+        flag: Flag::Daemon("cache-directory"),
         default: |places: &Places| places.cache.clone(),
         shown: "/var/cache/weightfs for root, else $XDG_CACHE_HOME/weightfs (~/.cache/weightfs)",
         help: "Where fetched bytes, the database and what clients write are kept. One daemon serves one cache directory"
@@ -175,21 +176,21 @@ settings! {
     }
     hub_endpoint: Endpoint {
         key: "hub.endpoint",
-        flag: Flag::Mount("hub-endpoint"),
+        flag: Flag::Daemon("hub-endpoint"),
         default: |_| Endpoint::hugging_face(),
         shown: "https://huggingface.co",
         help: "The Hub, or a server that speaks its API"
     }
     hub_token_file: Option<PathBuf> {
         key: "hub.token_file",
-        flag: Flag::Mount("token-file"),
+        flag: Flag::Daemon("token-file"),
         default: |_| None,
         shown: "null: HF_TOKEN, else the token file of an existing login",
         help: "A file that holds the Hub's token"
     }
     hub_offline: bool {
         key: "hub.offline",
-        flag: Flag::Mount("offline"),
+        flag: Flag::Daemon("offline"),
         default: |_| false,
         shown: "false",
         help: "Ask no network: only what is cached can be read, and the rest fails at once"

@@ -34,7 +34,7 @@ pub(super) fn failure(
     let mut cause = match (code, message.as_str()) {
         ("", "") => status.to_string(),
         (code, "") => format!("{status}, {code}"),
-        (_, message) => format!("{status}, {message}"),
+        (_, message) => format!("{status}, {}", message.trim_end_matches('.')),
     };
     if let Some(advice) = advice(kind, status, with_token) {
         cause = format!("{cause}: {advice}");
