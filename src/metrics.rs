@@ -42,6 +42,11 @@ metrics! {
     catalog_requests: "requests", "Requests for names sent to an origin: revisions, listings, redirects.";
     catalog_failures: "requests", "Requests for names that failed.";
     damaged_blocks: "blocks", "Blocks whose bytes on disk no longer matched their checksum; they were fetched again.";
+    recovered_blobs: "blobs", "Whole files that were not on record and proved to be what they are called.";
+    swept_files: "files", "Files in the cache that nothing spoke for; they were deleted.";
+    shared_blobs: "blobs", "Contents that became one file with an equal content of another name.";
+    scrubbed_blobs: "blobs", "Contents that were read again and checked in the background.";
+    database_damages: "errors", "Times that the database was found damaged.";
     evicted_blobs: "blobs", "Contents that were deleted from the cache, by its limits or on request.";
     evicted_bytes: "bytes", "What evicted contents took on the disk.";
     unkept_blocks: "blocks", "Blocks that were served without being kept, because the cache or its disk is full.";

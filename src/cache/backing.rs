@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use super::lease::{Entry, Lease};
-use super::{BlockCache, CacheError, Seal, files};
+use super::{BlockCache, CacheError, Seal};
 use crate::types::{Blob, BlockRange};
 
 impl BlockCache {
@@ -24,9 +24,10 @@ impl BlockCache {
     /// again, first when it is read and the whole at once.
     pub fn sealed_file<'l>(self: &Arc<Self>, lease: &'l Lease, epoch: u64) -> Option<&'l File> {
         let entry = &lease.0;
-        let seal = entry.seal().filter(|seal| seal.epoch == epoch)?;
+        let (seal, stamp) = entry.seal_and_stamp();
+        let seal = seal.filter(|seal| seal.epoch == epoch)?;
         // A file that was taken away or replaced at its path shows it too: the loss of a name changes the ctime.
-        match files::stamp(&entry.file.file) {
+        match stamp {
             Ok(stamp) if stamp == seal.file => Some(&entry.file.file),
             Ok(stamp) => {
                 self.distrust(entry, &format!("it was {:?} and is {stamp:?}", seal.file));

@@ -49,6 +49,12 @@ impl BlockCache {
         changes
     }
 
+    /// Whether bytes may have been served that turned out not to be the content.
+    pub fn was_mismatched(&self, blob: &Blob) -> bool {
+        let entry = self.entries.lock().get(blob).and_then(Weak::upgrade);
+        entry.is_some_and(|entry| entry.was_wrong())
+    }
+
     pub(super) fn announce(&self, blob: Blob) {
         self.watchers.lock().retain(|watcher| {
             let alive = Weak::upgrade(watcher);

@@ -63,7 +63,7 @@ impl Landing {
         Self { entry, flight, outcome: Err(CacheError::Stopping) }
     }
 
-    /// Ends the flight now.
+    /// Ends the flight. What it has not brought by now is missing still.
     pub(super) fn end(mut self, outcome: Result<(), CacheError>) {
         self.outcome = outcome;
     }
@@ -95,8 +95,7 @@ impl Leader {
         if let Err(error) = &outcome {
             self.report(error);
         }
-        self.landing.outcome = outcome;
-        drop(self.landing);
+        self.landing.end(outcome);
         self.cache.seal_if_complete(&self.entry);
     }
 

@@ -1,28 +1,120 @@
 //! One sparse file a blob, named by its content and length: `blobs/sha256/ab/ab01…-4096`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{OFlags, SeekFrom};
+
 use super::CacheError;
 use crate::db::FileStamp;
-use crate::types::Blob;
+use crate::types::{Blob, BlobId};
 
 pub(super) struct BlobStore {
     root: PathBuf,
-    /// Names for files on their way out.
-    doomed: AtomicU64,
+    /// For names that last a moment.
+    numbers: AtomicU64,
+}
+
+/// A file in a folder of blobs.
+pub(super) enum Found {
+    Blob {
+        blob: Blob,
+        len: u64,
+    },
+    /// Its name is no blob's.
+    Unknown(PathBuf),
 }
 
 impl BlobStore {
+    const SAMPLE: &str = "sample";
+    /// How names begin that last for a moment only.
+    const TEMPORARY: [&str; 2] = ["evicted-", "link-"];
+
     pub(super) fn open(cache_directory: &Path) -> Result<Self, CacheError> {
         let root = cache_directory.join("blobs");
         std::fs::create_dir_all(&root).map_err(|source| disk_error(&root, source))?;
-        Ok(Self { root, doomed: AtomicU64::new(0) })
+        let store = Self { root, numbers: AtomicU64::new(0) };
+        store.remove_temporary().map_err(|source| disk_error(&store.root, source))?;
+        Ok(store)
+    }
+
+    /// What a daemon that was killed was about to rename or delete. Before anybody makes such a file again.
+    fn remove_temporary(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let temporary = name == Self::SAMPLE
+                || Self::TEMPORARY.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()));
+            if temporary && !entry.file_type()?.is_dir() {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file in the folders of blobs, in no order. No link is followed.
+    pub(super) fn walk(&self, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
+        for tag in BlobId::TAGS {
+            let folder = self.root.join(tag);
+            match std::fs::symlink_metadata(&folder) {
+                Ok(found) if found.is_dir() => {}
+                _ => continue,
+            }
+            for part in std::fs::read_dir(folder)? {
+                let part = part?;
+                if !part.file_type()?.is_dir() || part.file_name().len() != 2 {
+                    continue;
+                }
+                for entry in std::fs::read_dir(part.path())? {
+                    let entry = entry?;
+                    if !entry.file_type()?.is_dir() {
+                        visit(self.found(tag, &entry)?);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&self, tag: &str, entry: &DirEntry) -> io::Result<Found> {
+        let path = entry.path();
+        let blob = entry.file_name().to_str().and_then(|name| blob_named(tag, name));
+        match blob.filter(|blob| self.path(blob) == path) {
+            Some(blob) if entry.file_type()?.is_file() => Ok(Found::Blob { blob, len: entry.metadata()?.len() }),
+            _ => Ok(Found::Unknown(path)),
+        }
+    }
+
+    /// Puts a second name of the file at `from` in the place of the file at `to`, in one step.
+    pub(super) fn replace_by_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let link = self.root.join(format!("link-{}-{number}", std::process::id()));
+        std::fs::hard_link(from, &link)?;
+        std::fs::rename(&link, to).inspect_err(|_| drop(std::fs::remove_file(&link)))
+    }
+
+    /// Whether the file has all of the blob's bytes, right or wrong.
+    pub(super) fn is_full(&self, blob: &Blob) -> bool {
+        let look = || -> io::Result<bool> {
+            let file =
+                OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(self.path(blob))?;
+            let len = file.metadata()?.len();
+            Ok(len == blob.size && (len == 0 || rustix::fs::seek(&file, SeekFrom::Hole(0))? == len))
+        };
+        look().unwrap_or(false)
+    }
+
+    pub(super) fn error(&self, source: io::Error) -> CacheError {
+        disk_error(&self.root, source)
+    }
+
+    pub(super) fn remove(&self, blob: &Blob) -> io::Result<()> {
+        std::fs::remove_file(self.path(blob))
     }
 
     fn path(&self, blob: &Blob) -> PathBuf {
@@ -34,7 +126,7 @@ impl BlobStore {
 
     /// An empty file without a name.
     pub(super) fn sample(&self) -> io::Result<File> {
-        let path = self.root.join("sample");
+        let path = self.root.join(Self::SAMPLE);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         std::fs::remove_file(&path)?;
         Ok(file)
@@ -93,7 +185,7 @@ impl BlobStore {
     ///
     /// A crash in between leaves a file whose name says nothing.
     pub(super) fn doom(&self, blob: &Blob) -> io::Result<PathBuf> {
-        let number = self.doomed.fetch_add(1, Ordering::Relaxed);
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let doomed = self.root.join(format!("evicted-{}-{number}", std::process::id()));
         std::fs::rename(self.path(blob), &doomed)?;
         Ok(doomed)
@@ -104,6 +196,15 @@ impl BlobStore {
 pub(super) fn is_full(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
+/// The blob that a file's name claims to be: `ETAG-SIZE`, exactly as it is written.
+fn blob_named(tag: &str, name: &str) -> Option<Blob> {
+    let (etag, size) = name.rsplit_once('-')?;
+    let id = BlobId::from_etag(etag).ok().filter(|id| id.tag() == tag)?;
+    let digits = size.bytes().all(|digit| digit.is_ascii_digit());
+    let size: u64 = size.parse().ok().filter(|parsed: &u64| digits && parsed.to_string() == size)?;
+    Some(Blob { id, size })
 }
 
 /// What tells whether a file has been written to since.
@@ -158,4 +259,22 @@ impl BlobFile {
 
 pub(super) fn disk_error(path: &Path, source: io::Error) -> CacheError {
     CacheError::Disk { path: path.to_owned(), source: Arc::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_name_is_a_blobs_only_as_we_write_it() {
+        let etag = "ab".repeat(32);
+        let named = |tag: &str, name: &str| blob_named(tag, name).map(|blob| blob.size);
+        assert_eq!(named("sha256", &format!("{etag}-4096")), Some(4096));
+        assert_eq!(named("git-sha1", &format!("{etag}-4096")), None);
+        for size in ["", "-1", "+1", "01", "1 ", "99999999999999999999", "1.tmp"] {
+            assert_eq!(named("sha256", &format!("{etag}-{size}")), None, "{size}");
+        }
+        assert_eq!(named("sha256", &format!("{}-1", etag.to_uppercase())), None);
+        assert_eq!(named("sha256", "config.json"), None);
+    }
 }

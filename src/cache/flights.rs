@@ -124,6 +124,11 @@ impl Flights {
         Some(Claim::Lead(flight))
     }
 
+    /// The end of some flight that is under way.
+    pub(super) fn any(&self) -> Option<Wait> {
+        self.active.lock().first().map(Flight::wait)
+    }
+
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.active.lock().is_empty()

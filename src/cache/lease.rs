@@ -15,11 +15,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::CacheError;
 use super::block_map::BlockMap;
 use super::evict::Doomed;
-use super::files::{BlobFile, BlobStore};
+use super::files::{self, BlobFile, BlobStore};
 use super::flights::Flights;
 use super::uncached::UncachedFile;
 use super::unkept::UnkeptRuns;
-use crate::db::{Database, Seal};
+use crate::db::{Database, FileStamp, Seal};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// A hold on a blob: while it lives the blob's file stays open and is not evicted.
@@ -67,7 +67,7 @@ impl Lease {
 
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self) -> bool {
-        self.0.was_wrong.load(Ordering::Acquire)
+        self.0.was_wrong()
     }
 }
 
@@ -121,6 +121,8 @@ pub(super) enum Settled {
 /// How far a blob has come to being proved.
 struct Sealing {
     state: SealState,
+    /// What is here is what it is called, whether or not that could be recorded.
+    proved: bool,
     /// Counts what was lost: a proof of what was there before proves nothing.
     losses: u64,
 }
@@ -134,13 +136,32 @@ enum SealState {
 
 impl Sealing {
     fn lost(&mut self) {
-        *self = Self { state: SealState::Open, losses: self.losses + 1 };
+        *self = Self { state: SealState::Open, proved: false, losses: self.losses + 1 };
     }
 }
 
 /// The right, and the duty, to seal a blob or to give that up.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct SealingTurn(u64);
+
+/// The sole right to say how the file of a sealed blob looks.
+pub(super) struct SealedTurn<'e>(MutexGuard<'e, Sealing>);
+
+impl SealedTurn<'_> {
+    /// `None` if it is not sealed.
+    pub(super) fn stamp(&self) -> Option<FileStamp> {
+        match self.0.state {
+            SealState::Sealed(seal) => Some(seal.file),
+            SealState::Open | SealState::Proving => None,
+        }
+    }
+
+    pub(super) fn restamp(&mut self, stamp: FileStamp) {
+        if let SealState::Sealed(seal) = &mut self.0.state {
+            seal.file = stamp;
+        }
+    }
+}
 
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
@@ -189,7 +210,7 @@ impl Entry {
             space_changes,
             doomed: Mutex::default(),
             checking: Default::default(),
-            sealing: Mutex::new(Sealing { state, losses: 0 }),
+            sealing: Mutex::new(Sealing { state, proved: state != SealState::Open, losses: 0 }),
             filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(mismatches),
             was_wrong: AtomicBool::new(false),
@@ -245,6 +266,36 @@ impl Entry {
             Ok(bytes) => Ok(Some(bytes)),
             Err(_) => Err(self.lost(blocks)),
         }
+    }
+
+    /// As [`Entry::read`], and proves each block by the very bytes that are answered.
+    pub(super) fn read_checked<'b>(
+        &self,
+        range: ByteRange,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, BlockRange> {
+        let blocks = range.blocks();
+        if !self.map.has_all(blocks) {
+            self.map.distrust(blocks);
+            return self.gather(range, buffer);
+        }
+        let whole = blocks.bytes(self.blob.size);
+        if self.fill(whole, buffer).is_err() {
+            return Err(self.lost(blocks));
+        }
+        for block in blocks.iter() {
+            let at = |offset| (offset - whole.start) as usize;
+            let place = block.bytes(self.blob.size);
+            if xxh3_128(&buffer[at(place.start)..at(place.end)]) == self.map.sum(block) {
+                self.map.set_checked(block);
+                continue;
+            }
+            // Another reader may have found the damage, and what came anew since then is good.
+            let again = self.check_again(block, &mut Vec::new());
+            return again.map(|_| None);
+        }
+        let from = (range.start - whole.start) as usize;
+        Ok(Some(&buffer[from..from + range.len() as usize]))
     }
 
     /// Answers from the file and from what is in memory only.
@@ -330,6 +381,7 @@ impl Entry {
         let mut sealing = self.sealing.lock();
         let sealed = matches!(sealing.state, SealState::Sealed(_));
         self.map.distrust(self.map.all());
+        sealing.proved = false;
         if sealed {
             sealing.lost();
         }
@@ -367,6 +419,21 @@ impl Entry {
         }
     }
 
+    /// The seal and what the file looks like, at one moment.
+    pub(super) fn seal_and_stamp(&self) -> (Option<Seal>, io::Result<FileStamp>) {
+        let sealing = self.sealing.lock();
+        let seal = match sealing.state {
+            SealState::Sealed(seal) => Some(seal),
+            SealState::Open | SealState::Proving => None,
+        };
+        (seal, files::stamp(&self.file.file))
+    }
+
+    /// Keeps the seal as it is while the file is given another look.
+    pub(super) fn sealed_turn(&self) -> SealedTurn<'_> {
+        SealedTurn(self.sealing.lock())
+    }
+
     /// Waits for the end of a proof that is under way.
     pub(super) async fn settled(&self) -> Settled {
         loop {
@@ -393,6 +460,16 @@ impl Entry {
     /// What a proof that begins now must find unchanged at its end.
     pub(super) fn begin_proof(&self) -> SealingTurn {
         SealingTurn(self.sealing.lock().losses)
+    }
+
+    /// All of it hashed to its name. Holds until something of it is lost.
+    pub(super) fn proved(&self, turn: SealingTurn) {
+        let mut sealing = self.sealing.lock();
+        sealing.proved |= sealing.losses == turn.0;
+    }
+
+    pub(super) fn is_proved(&self) -> bool {
+        self.sealing.lock().proved
     }
 
     /// Whether what was proved is still there.
@@ -427,6 +504,10 @@ impl Entry {
     pub(super) fn mismatched(&self) {
         self.was_wrong.store(true, Ordering::Release);
         self.mismatches.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn was_wrong(&self) -> bool {
+        self.was_wrong.load(Ordering::Acquire)
     }
 
     /// What was found wrong is not held against it any more. Answers whether anything was.

@@ -20,9 +20,13 @@ mod files;
 mod fill;
 mod flights;
 mod lease;
+mod proved;
 mod recent;
 mod recorder;
+mod recovery;
+mod scrub;
 mod seal;
+mod share;
 mod slots;
 mod space;
 mod uncached;
@@ -31,7 +35,7 @@ mod upkeep;
 mod verify;
 mod warm;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -96,6 +100,18 @@ pub struct CacheSettings {
     /// Bytes that all fetches together may hold between socket and disk, and after it where there is no room.
     pub memory: u64,
     pub space: SpaceSettings,
+    pub integrity: IntegritySettings,
+}
+
+/// How much is proved when.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IntegritySettings {
+    /// No byte of a large content is served before the whole is proved.
+    pub proved_before_read: bool,
+    /// Every read proves its blocks, not only the first one of each.
+    pub check_every_read: bool,
+    /// How long after its last check a blob is read again in the background; `None` is never.
+    pub scrub_interval: Option<Duration>,
 }
 
 /// What a fetch brought, held for the reader who asked for it.
@@ -127,6 +143,10 @@ pub struct BlockCache {
     /// Keeps entries alive a while after their last reader, with their open file and checked blocks.
     recent: recent::Recent,
     recorder: recorder::Recorder,
+    /// Whole files that are not on record, until somebody wants them or their turn comes.
+    found: Mutex<HashSet<Blob>>,
+    /// Who makes two files one does it alone.
+    sharing: Mutex<()>,
     watchers: Mutex<Vec<Weak<SealChanges>>>,
     slots: slots::Slots,
     space: Arc<space::Space>,
@@ -171,6 +191,8 @@ impl BlockCache {
             settings,
             entries: Mutex::default(),
             recent: recent::Recent::new(Self::RECENT),
+            found: Mutex::default(),
+            sharing: Mutex::default(),
             watchers: Mutex::default(),
             slots: slots::Slots::new(settings.memory - for_unkept),
             space: space::Space::new(&directory.join("blobs"), settings.space, held),
@@ -179,6 +201,10 @@ impl BlockCache {
             stopping: CancellationToken::new(),
         });
         cache.tasks.spawn(upkeep::run(Arc::downgrade(&cache), cache.stopping.clone()));
+        cache.start_recovery();
+        if let Some(interval) = settings.integrity.scrub_interval {
+            cache.tasks.spawn(scrub::run(Arc::downgrade(&cache), interval, cache.stopping.clone()));
+        }
         Ok(cache)
     }
 
@@ -199,6 +225,9 @@ impl BlockCache {
                 let lease = Lease::of(&entry).expect("nobody else knows it yet");
                 entries.retain(|_, entry| entry.strong_count() > 0);
                 entries.insert(blob, Arc::downgrade(&entry));
+                if self.found.lock().remove(&blob) {
+                    self.prove_found(&lease);
+                }
                 self.seal_if_complete(&entry);
                 lease
             }
@@ -230,7 +259,14 @@ impl BlockCache {
         range: ByteRange,
         buffer: &'b mut Vec<u8>,
     ) -> Option<&'b [u8]> {
-        match lease.0.read(range, buffer) {
+        if !self.may_serve(&lease.0) {
+            return None;
+        }
+        let read = match self.settings.integrity.check_every_read {
+            true => lease.0.read_checked(range, buffer),
+            false => lease.0.read(range, buffer),
+        };
+        match read {
             Ok(Some(bytes)) => {
                 if lease.0.is_tight.load(Ordering::Acquire) {
                     self.resume_keeping(&lease.0);
@@ -248,6 +284,19 @@ impl BlockCache {
     /// Brings the blocks of `range` here, joining fetches that are under way. `try_read` answers as long as the caller
     /// has what this returns: what finds no room is in memory only.
     pub async fn fetch(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        lease: &Lease,
+        range: ByteRange,
+    ) -> Result<Fetched, CacheError> {
+        if self.must_be_whole(&lease.0.blob) {
+            return self.fetch_proved(identity, file, lease).await;
+        }
+        self.fetch_range(identity, file, lease, range).await
+    }
+
+    async fn fetch_range(
         self: &Arc<Self>,
         identity: &Identity,
         file: &RemoteFile,

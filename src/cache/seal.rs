@@ -103,6 +103,8 @@ impl BlockCache {
             if let Err(error) = cache.prove_and_seal(&entry, turn, proof).await {
                 entry.unsealed(turn);
                 tracing::warn!(%error, blob = %entry.blob.id, "a complete file could not be sealed; the next use tries again");
+            } else if let Err(error) = cache.share(&entry).await {
+                tracing::debug!(%error, blob = %entry.blob.id, "it does not share the file of an equal content");
             }
         });
     }
@@ -141,6 +143,7 @@ impl BlockCache {
         sha256: [u8; 32],
         stamp: FileStamp,
     ) -> Result<(), CacheError> {
+        entry.proved(turn);
         // The seal says that every block is recorded: it must not overtake the last of them.
         self.recorder.flush().await;
         let seal = self.db.seal(entry.blob, sha256, stamp).await?;

@@ -1,6 +1,7 @@
 //! The cache against an origin that does as it is told.
 
 mod space;
+mod transfer;
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Fill, Lease, SpaceSettings, files};
+use super::{BlockCache, CacheError, CacheSettings, Fill, IntegritySettings, Lease, SpaceSettings, files};
 use crate::db::{Database, Seal};
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
@@ -34,6 +35,7 @@ struct Scripted {
 }
 
 enum Trouble {
+    None,
     Panic,
     Refuse(OriginErrorKind),
     BreakAfter(usize),
@@ -97,7 +99,7 @@ impl Origin for Scripted {
                 broken = Some(Self::error(OriginErrorKind::Transient));
             }
             Some(Trouble::FlipAt(at)) => bytes[at] ^= 1,
-            None => {}
+            Some(Trouble::None) | None => {}
         }
         let pieces: Vec<_> = bytes.chunks(PIECE).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let gate = self.gate.clone();
@@ -128,10 +130,14 @@ impl Bench {
     }
 
     fn over(folder: tempfile::TempDir, origin: Arc<Scripted>) -> Self {
+        Self::with(folder, origin, IntegritySettings::default())
+    }
+
+    fn with(folder: tempfile::TempDir, origin: Arc<Scripted>, integrity: IntegritySettings) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings =
-            CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space: SpaceSettings::default() };
+        let space = SpaceSettings::default();
+        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space, integrity };
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -147,8 +153,14 @@ impl Bench {
 
     async fn read_as(&self, identity: &Identity, range: ByteRange) -> Result<Vec<u8>, CacheError> {
         let (lease, mut buffer) = (self.lease(), Vec::new());
-        let _fetched = self.cache.fetch(identity, &self.file, &lease, range).await?;
-        Ok(self.cache.try_read(&lease, range, &mut buffer).expect("it was just fetched").to_vec())
+        // As `fs` does: what turns out to be damaged when it is read is fetched again.
+        for _ in 0..4 {
+            let _fetched = self.cache.fetch(identity, &self.file, &lease, range).await?;
+            if let Some(bytes) = self.cache.try_read(&lease, range, &mut buffer) {
+                return Ok(bytes.to_vec());
+            }
+        }
+        panic!("it was just fetched")
     }
 
     fn content(&self, range: ByteRange) -> &[u8] {
@@ -421,7 +433,8 @@ async fn the_smallest_budget_still_reads() {
     let origin = Arc::new(Scripted::new(LARGE));
     let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
     let metrics = Arc::new(Metrics::default());
-    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0, space: SpaceSettings::default() };
+    let (space, integrity) = (SpaceSettings::default(), IntegritySettings::default());
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0, space, integrity };
     let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
     let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
     let whole = ByteRange::new(0, LARGE as u64);

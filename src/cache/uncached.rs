@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::files::BlobFile;
 use crate::types::{BLOCK_SIZE, ByteRange};
 
 /// Reads a block at a time. Neither takes pages from the readers nor leaves any behind.
@@ -20,8 +21,20 @@ impl UncachedFile {
     /// Direct reads begin, end and are put at multiples of this; no disk has larger sectors.
     const ALIGNMENT: usize = 4096;
 
+    /// The file at a blob's path, which is what the next start will find. One that was taken away is read as long as it is
+    /// open.
+    pub(super) fn of(blob: &BlobFile) -> io::Result<Self> {
+        match Self::open(blob.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let buffer = vec![0; BLOCK_SIZE as usize + Self::ALIGNMENT];
+                Ok(Self { file: blob.file.try_clone()?, buffer })
+            }
+            opened => opened,
+        }
+    }
+
     /// On a file system without direct reads it reads as everybody does.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path) -> io::Result<Self> {
         let open = |flags: OFlags| {
             let flags = flags | OFlags::NOFOLLOW;
             OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)

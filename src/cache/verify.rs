@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::lease::{Entry, SealingTurn, Settled};
 use super::seal::Proof;
 use super::uncached::UncachedFile;
-use super::{BlockCache, CacheError, files};
+use super::{BlockCache, CacheError};
 use crate::db::FileStamp;
 use crate::types::{Blob, BlockIndex, BlockRange};
 
@@ -25,7 +25,7 @@ pub struct Verified {
 }
 
 /// How far a look has come.
-struct Look {
+pub(super) struct Look {
     file: UncachedFile,
     /// Of the whole, as long as nothing of it was missing.
     proof: Option<Proof>,
@@ -35,7 +35,7 @@ struct Look {
 
 impl Look {
     /// Blocks between two pauses.
-    const STEP: u32 = 8;
+    pub(super) const STEP: u32 = 8;
 
     /// Reads on. Answers the blocks that were found damaged; they are dropped.
     fn step(&mut self, entry: &Entry) -> Vec<BlockRange> {
@@ -100,12 +100,13 @@ impl BlockCache {
         }
         // Who took hold of it may prove it already; one at a time is enough.
         entry.settled().await;
-        let stamp = files::stamp(&entry.file.file).map_err(|source| entry.file.error(source))?;
-        if entry.seal().is_some_and(|seal| seal.file != stamp) {
+        let (seal, stamp) = entry.seal_and_stamp();
+        let stamp = stamp.map_err(|source| entry.file.error(source))?;
+        if seal.is_some_and(|seal| seal.file != stamp) {
             self.unseal(entry, "it is looked through and was written to");
         }
         let turn = entry.begin_proof();
-        let file = UncachedFile::open(entry.file.path()).map_err(|source| entry.file.error(source))?;
+        let file = UncachedFile::of(&entry.file).map_err(|source| entry.file.error(source))?;
         let found = Verified { complete: true, ..Verified::default() };
         let mut look = Look { file, proof: Some(Proof::new(blob)), next: BlockIndex(0), found };
         while look.next < entry.map.all().end {

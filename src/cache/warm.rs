@@ -33,6 +33,8 @@ impl BlockCache {
             self.warm_missing(identity, file, lease, present).await?;
             self.seal_if_complete(entry);
             if entry.settled().await == Settled::Sealed {
+                // Also if all of it was here: somebody is about to need it.
+                self.touch(&entry.blob);
                 return Ok(());
             }
             // Lost or found wrong meanwhile.
@@ -92,7 +94,7 @@ impl BlockCache {
         }
     }
 
-    /// Blocks are claimed only when there is room and a turn for them, so that no reader waits behind what has to wait.
+    /// Blocks are claimed only when there is a turn for them, so that no reader waits behind what has to wait.
     async fn warm_run(
         self: &Arc<Self>,
         identity: &Identity,
@@ -129,11 +131,11 @@ impl BlockCache {
     }
 }
 
-/// A flight that failed because of who led it, or because it was not to evict anything, is no failure of this one: what
-/// it did not bring is missing still, and the next round leads it.
+/// A flight that failed because of who led it is no failure of this one: what it did not bring is missing still, and the
+/// next round leads it.
 async fn wait_for(wait: Wait, identity: Identity) -> Result<(), CacheError> {
     match wait.landed().await {
-        Err(CacheError::NoRoom | CacheError::GivenUp) => Ok(()),
+        Err(CacheError::GivenUp) => Ok(()),
         Err(CacheError::Origin(error)) if error.depends_on_identity() && wait.led_by() != identity.digest() => Ok(()),
         landed => landed,
     }

@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 <!-- Generated from src/cli: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
 
 This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. [CONFIGURATION.md](CONFIGURATION.md) has every
-setting. What `status --format json` prints is described at its end.
+setting. What `--format json` prints is described at the end.
 ";
 
 const JSON: &str = r#"
@@ -27,8 +27,12 @@ One object. A field is never removed or renamed; more may come.
 | `.cache.directory`, `.cache.cached_bytes` | its cache, and how many bytes of contents are in it |
 | `.cache.limit_bytes`, `.cache.free_bytes` | how many it may hold (null without a limit), and how many may come before something must go, by the limit and the disk |
 | `.mounts[]` | `directory`, `endpoint`, `offline`, `authenticated` (a token is used), `allow_other`, `detached` (lazily unmounted, still in use), `passthrough` (`on`, or `off: ` and why complete files are served by the daemon), `drop_behind_bytes` |
-| `.repos[]` | `repo`, `revision` (null for a bare commit), `commit`, `files`, `bytes`, `cached_bytes`, `endpoint` |
+| `.repos[]` | each known commit: `repo`, `revision` (null for a bare commit, comma-separated if several lead there), `commit`, `files`, `complete_files`, `bytes`, `cached_bytes`, `complete` (all that is known of it is here: it loads offline), `pinned`, `partial` (imported, and the Hub may list more files), `endpoint` |
 | `.counters` | since the daemon started, by the names of METRICS.md |
+
+## The JSON of `model list`
+
+`models[]`, with the fields of `.repos[]` above.
 "#;
 
 /// The whole page.
@@ -42,9 +46,15 @@ pub fn reference() -> String {
         page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
     };
     add("weightfs", &mut root);
-    for command in root.get_subcommands_mut() {
-        let name = format!("weightfs {}", command.get_name());
-        add(&name, command);
-    }
+    add_all("weightfs", &mut root, &mut add);
     page + JSON
+}
+
+/// The commands below `above`, each followed by its own; those that nobody types are left out.
+fn add_all(above: &str, command: &mut clap::Command, add: &mut impl FnMut(&str, &mut clap::Command)) {
+    for command in command.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+        let name = format!("{above} {}", command.get_name());
+        add(&name, command);
+        add_all(&name, command, add);
+    }
 }

@@ -19,7 +19,7 @@ pub use layers::{Given, Layer, Source, Written};
 pub use places::Places;
 pub use reference::reference;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
-pub use value::{Endpoint, LogFormat, LogLevel, PassthroughWish, Seconds};
+pub use value::{CheckedReads, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds};
 
 use std::path::PathBuf;
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
 use super::places::Places;
-use super::value::{Bytes, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, Seconds, Value};
+use super::value::{
+    Bytes, CheckedReads, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, Value,
+};
 
 /// What is known of a setting without its type.
 #[derive(Debug)]
@@ -160,12 +162,54 @@ settings! {
         shown: "null: 1 % of the file system, at least 8 MiB, at most 64 MiB",
         help: "How much of the cache's file system is to stay free, whoever fills it"
     }
+    cache_verify: ProofTime {
+        key: "cache.verify",
+        flag: Flag::No,
+        default: |_| ProofTime::AtSealing,
+        shown: "at-sealing",
+        help: "When a large file is proved against its hash: at-sealing serves its blocks as they come and proves the whole when it is complete; before-read fetches and proves the whole before it serves the first byte"
+    }
+    cache_check_reads: CheckedReads {
+        key: "cache.check_reads",
+        flag: Flag::No,
+        default: |_| CheckedReads::First,
+        shown: "first",
+        help: "Which reads prove a block against its checksum: the first one since the daemon started, or every one. With every no file is passed through"
+    }
+    cache_scrub_interval_seconds: Option<Seconds<0, 315_360_000>> {
+        key: "cache.scrub_interval_seconds",
+        flag: Flag::No,
+        default: |_| Some(Seconds::new::<2_592_000>()),
+        shown: "2592000 (30 days)",
+        help: "How long after it was last checked a cached file is read again from the disk and checked, in the background. 0 or null: never"
+    }
     database_path: Option<PathBuf> {
         key: "database.path",
         flag: Flag::No,
         default: |_| None,
         shown: "null: models.db in the cache directory",
         help: "The database that records what is in the cache. It must lie on a local disk, not on NFS"
+    }
+    database_wal_mode: bool {
+        key: "database.wal_mode",
+        flag: Flag::No,
+        default: |_| true,
+        shown: "true",
+        help: "Keep a write-ahead log, so that readers and the writer of the database never wait for each other. With false a rollback journal, and they do"
+    }
+    database_pool_size: Count<1, 64> {
+        key: "database.pool_size",
+        flag: Flag::No,
+        default: |_| Count::new::<10>(),
+        shown: "10",
+        help: "How many questions the database answers at the same time"
+    }
+    database_connection_timeout_seconds: Seconds<1, 3600> {
+        key: "database.connection_timeout_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<30>(),
+        shown: "30",
+        help: "How long to wait for another process that keeps the database locked"
     }
     runtime_directory: PathBuf {
         key: "runtime_directory",

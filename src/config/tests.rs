@@ -125,6 +125,8 @@ fn every_setting_can_be_given_in_the_environment() {
             text if text.starts_with("an http") => "http://h",
             text if text.contains("info") => "warn",
             text if text.contains("auto") => "off",
+            text if text.contains("at-sealing") => "before-read",
+            text if text.contains("every") => "every",
             _ => "json",
         };
         let config = load("", &[(&setting.variable(), word)]).unwrap();

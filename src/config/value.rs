@@ -120,6 +120,34 @@ impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
     }
 }
 
+/// How many of something, from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Count<MIN, MAX> {
+    /// A default lies inside the bounds, or the program does not compile.
+    pub const fn new<const COUNT: u64>() -> Self {
+        const { assert!(MIN <= COUNT && COUNT <= MAX) };
+        Self(COUNT)
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
+    const HINT: &'static str = "N";
+
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        given.whole_number().filter(|count| (MIN..=MAX).contains(count)).map(Self)
+    }
+}
+
 /// An amount of memory or disk, from `MIN` to `MAX` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes<const MIN: u64, const MAX: u64>(u64);
@@ -145,28 +173,6 @@ impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
 
     fn read(given: &Given) -> Option<Self> {
         given.whole_number().filter(|bytes| (MIN..=MAX).contains(bytes)).map(Self)
-    }
-}
-
-/// How many, from `MIN` to `MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count<const MIN: u64, const MAX: u64>(u64);
-
-impl<const MIN: u64, const MAX: u64> Count<MIN, MAX> {
-    pub fn get(&self) -> u64 {
-        self.0
-    }
-}
-
-impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
-    const HINT: &'static str = "N";
-
-    fn expected() -> String {
-        format!("a whole number from {MIN} to {MAX}")
-    }
-
-    fn read(given: &Given) -> Option<Self> {
-        given.whole_number().filter(|count| (MIN..=MAX).contains(count)).map(Self)
     }
 }
 
@@ -239,6 +245,16 @@ macro_rules! words {
 words! {
     /// The least important message that is logged.
     LogLevel("LEVEL") { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace", }
+}
+
+words! {
+    /// When a large file is proved.
+    ProofTime("WHEN") { AtSealing = "at-sealing", BeforeRead = "before-read", }
+}
+
+words! {
+    /// Which reads of a block prove it against its checksum.
+    CheckedReads("READS") { First = "first", Every = "every", }
 }
 
 words! {

@@ -268,8 +268,8 @@ impl Node {
         outcome
     }
 
-    /// Resolves when something has begun besides the jobs that are known to `seat`'s holder, which is one.
-    pub async fn asked(&self, _seat: &JobSeat) {
+    /// Resolves when anything has begun besides the first job, which is that of whoever waits here.
+    pub async fn asked(&self) {
         self.until(|register| register.begun > 1 || register.ending).await;
     }
 

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::api::{self, socket};
-use crate::cache::{BlockCache, CacheSettings, SpaceSettings};
-use crate::config::{Config, Settings};
+use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
+use crate::config::{CheckedReads, Config, ProofTime, Settings};
 use crate::control::{JobSeat, MountOrder, Node, Parts};
-use crate::db::Database;
+use crate::db::{Database, DatabaseSettings};
 use crate::metrics::Metrics;
 use crate::origin::hub::{HubOrigin, HubSettings};
 use crate::tree::{Tree, TreeSettings};
@@ -43,6 +43,9 @@ const UNMOUNT: Duration = Duration::from_secs(5);
 const ANSWERS: Duration = Duration::from_secs(3);
 /// How long tasks that are left may take to see that they are not wanted any more.
 const TASKS: Duration = Duration::from_secs(3);
+
+/// How long the last word to the database may take.
+const RECORDED: Duration = Duration::from_secs(5);
 
 /// What a daemon is started for.
 pub enum First {
@@ -138,9 +141,10 @@ async fn mount_first(node: &Arc<Node>, seat: JobSeat, order: MountOrder, starter
 /// Whoever started this daemon asks at once, if it still lives.
 async fn await_first(node: &Arc<Node>, seat: JobSeat, starter: &mut Starter) -> anyhow::Result<()> {
     starter.tell(&Word::Ready).context("the command that started this daemon is gone")?;
-    if tokio::time::timeout(FIRST_JOB, node.asked(&seat)).await.is_err() {
+    if tokio::time::timeout(FIRST_JOB, node.asked()).await.is_err() {
         warn!("nobody asked for anything");
     }
+    drop(seat);
     Ok(())
 }
 
@@ -178,6 +182,24 @@ fn raise_open_files() {
     }
 }
 
+fn database_settings(settings: &Settings) -> DatabaseSettings {
+    DatabaseSettings {
+        wal: settings.database_wal_mode,
+        readers: settings.database_pool_size.get() as usize,
+        patience: settings.database_connection_timeout_seconds.duration(),
+        own_place: settings.database_path.is_none(),
+    }
+}
+
+fn integrity_settings(settings: &Settings) -> IntegritySettings {
+    let scrub_interval = settings.cache_scrub_interval_seconds.map(|interval| interval.duration());
+    IntegritySettings {
+        proved_before_read: settings.cache_verify == ProofTime::BeforeRead,
+        check_every_read: settings.cache_check_reads == CheckedReads::Every,
+        scrub_interval: scrub_interval.filter(|interval| !interval.is_zero()),
+    }
+}
+
 fn space_settings(settings: &Settings) -> SpaceSettings {
     SpaceSettings {
         max_size: settings.cache_max_size_bytes.map(|bytes| bytes.get()),
@@ -191,6 +213,7 @@ fn space_settings(settings: &Settings) -> SpaceSettings {
 
 /// The parts of a running daemon, lowest first.
 struct Running {
+    db: Arc<Database>,
     cache: Arc<BlockCache>,
     node: Arc<Node>,
     api: tokio::task::JoinHandle<()>,
@@ -205,7 +228,7 @@ impl Running {
     fn start(config: &Config, directories: &Directories, lock: &CacheLock) -> anyhow::Result<(Self, JobSeat)> {
         let settings = &config.settings;
         let metrics = Arc::new(Metrics::default());
-        let db = Arc::new(Database::open(&directories.database)?);
+        let db = Arc::new(Database::open_with(&directories.database, &database_settings(settings), metrics.clone())?);
         let give_up = settings.origin_give_up_seconds.duration();
         let hub_settings = HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(hub_settings, metrics.clone()));
@@ -213,11 +236,13 @@ impl Running {
             hub.prepare();
         }
         let memory = settings.cache_memory_bytes.get();
-        let cache_settings = CacheSettings { give_up, memory, space: space_settings(settings) };
+        let (space, integrity) = (space_settings(settings), integrity_settings(settings));
+        let cache_settings = CacheSettings { give_up, memory, space, integrity };
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
-        let parts = Parts { cache_directory: directories.cache.clone(), db, cache: cache.clone(), tree, metrics };
+        let parts =
+            Parts { cache_directory: directories.cache.clone(), db: db.clone(), cache: cache.clone(), tree, metrics };
         let node = Node::new(Arc::new(parts), directories.cache.clone(), directories.own_paths());
         let seat = node.begin()?;
 
@@ -236,7 +261,7 @@ impl Running {
             socket = %directories.socket.display(),
             "started"
         );
-        Ok((Self { cache, node, api, stop_api, _socket: socket }, seat))
+        Ok((Self { db, cache, node, api, stop_api, _socket: socket }, seat))
     }
 
     /// The highest first. Each step has its deadline.
@@ -247,5 +272,10 @@ impl Running {
             abort.abort();
         }
         self.cache.stop().await;
+        match tokio::time::timeout(RECORDED, self.db.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the database is checked at the next start"),
+            Err(_) => warn!("the database is slow to write; it is checked at the next start"),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Coverage: which blocks of which blobs are on this disk, and what they hash to.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{CHUNK_BLOCKS, Database, DbError, now};
 use crate::types::{Blob, BlockIndex, BlockRange};
@@ -202,6 +202,57 @@ impl Database {
         .await
     }
 
+    /// Another sealed content of the same bytes.
+    pub fn equal(&self, blob: &Blob) -> Result<Option<Blob>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT other.name, other.size FROM blobs JOIN blobs AS other
+                     ON other.sha256 = blobs.sha256 AND other.size = blobs.size AND other.id != blobs.id
+                 WHERE blobs.name = ?1 AND blobs.size = ?2
+                   AND blobs.sealed_at IS NOT NULL AND other.sealed_at IS NOT NULL LIMIT 1",
+            )?;
+            Ok(query.query_row(key(blob), stored_blob).optional()?.flatten())
+        })
+    }
+
+    /// The file of a sealed blob looks different now, and is still what was proved.
+    pub async fn restamp(&self, blob: Blob, epoch: u64, file: FileStamp) -> Result<(), DbError> {
+        self.write(move |db| {
+            let (name, size) = key(&blob);
+            db.execute(
+                "UPDATE blobs SET file_size = ?4, file_ctime_ns = ?5
+                 WHERE name = ?1 AND size = ?2 AND epoch = ?3 AND sealed_at IS NOT NULL",
+                params![name, size, epoch as i64, file.size as i64, file.ctime_ns],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every content of which some block is on record.
+    pub fn recorded(&self) -> Result<Vec<Blob>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name, size FROM blobs WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0)",
+            )?;
+            let rows = query.query_map([], stored_blob)?;
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The content on this disk that was not checked for longest, and when it was.
+    pub fn next_to_check(&self) -> Result<Option<(Blob, u64)>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT name, size, coalesce(checked_at, 0) AS at FROM blobs
+                 WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0) ORDER BY at LIMIT 1",
+            )?;
+            let row = |row: &Row| Ok(stored_blob(row)?.map(|blob| (blob, row.get(2))));
+            let Some((blob, at)) = query.query_row([], row).optional()?.flatten() else { return Ok(None) };
+            Ok(Some((blob, at.map(|at: i64| at as u64)?)))
+        })
+    }
+
     /// Bytes of one content on this disk, by the record.
     pub fn cached_bytes_of(&self, blob: &Blob) -> Result<u64, DbError> {
         self.read(|db| {
@@ -223,11 +274,17 @@ impl Database {
     }
 }
 
-fn seal(row: &rusqlite::Row) -> Result<Option<Seal>, rusqlite::Error> {
+fn seal(row: &Row) -> Result<Option<Seal>, rusqlite::Error> {
     let (sealed_at, size, ctime_ns): (Option<i64>, Option<i64>, Option<i64>) = (row.get(0)?, row.get(2)?, row.get(3)?);
     let (Some(_), Some(size), Some(ctime_ns)) = (sealed_at, size, ctime_ns) else { return Ok(None) };
     let file = FileStamp { size: size as u64, ctime_ns };
     Ok(Some(Seal { epoch: row.get::<_, i64>(1)? as u64, file }))
+}
+
+/// A stored name that does not parse names nothing.
+pub(super) fn stored_blob(row: &Row) -> Result<Option<Blob>, rusqlite::Error> {
+    let (name, size): (String, i64) = (row.get(0)?, row.get(1)?);
+    Ok(name.parse().ok().map(|id| Blob { id, size: size as u64 }))
 }
 
 pub(super) fn key(blob: &Blob) -> (String, i64) {

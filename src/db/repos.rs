@@ -1,8 +1,9 @@
 //! What the Hub said: repositories, pinned revisions, file lists and who may see them.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::{Database, DbError, now};
+use super::{Database, DbError, damage, now};
 use crate::types::{Blob, BlobId, Commit, IdentityDigest, RemoteFile, RepoId, RepoPath, Revision, Snapshot};
 
 /// A branch or tag as it was last resolved.
@@ -195,24 +196,27 @@ impl Database {
         .await
     }
 
+    /// `None` also for a list that is not what was recorded: it is to be asked for again.
     pub fn snapshot(&self, endpoint: &str, repo: &RepoId, wanted: Commit) -> Result<Option<Snapshot>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
-                "SELECT snapshots.id, private, gated, created_at, partial FROM snapshots JOIN repos ON repos.id = repo_id
-                 WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
+                "SELECT snapshots.id, private, gated, created_at, digest, partial FROM snapshots
+                 JOIN repos ON repos.id = repo_id WHERE endpoint = ?1 AND repo = ?2 AND commit_hash = ?3",
             )?;
             let key = params![endpoint, repo.to_string(), wanted.as_bytes()];
             let head = query
                 .query_row(key, |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, row.get(4)?))
+                    let digest = stored_digest(row)?;
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?, digest, row.get(5)?))
                 })
                 .optional()?;
-            let Some((id, private, gated, created_at, partial)) = head else { return Ok(None) };
-            let mut query = db.prepare_cached(
-                "SELECT path, name, size FROM files JOIN blobs ON blobs.id = blob_id WHERE snapshot_id = ?1",
-            )?;
-            let files = query.query_map([id], listed_file)?.collect::<Result<Vec<_>, _>>()?;
-            let (mut snapshot, _) = Snapshot::new(repo.clone(), wanted, files);
+            let Some((id, private, gated, created_at, digest, partial)) = head else { return Ok(None) };
+            let list = stored_list(db, id, repo, wanted)?;
+            let as_recorded = |list: &Snapshot| is_as_recorded(digest.as_deref(), endpoint, list);
+            let Some(mut snapshot) = list.filter(as_recorded) else {
+                self.watch.damaged_list(repo, wanted);
+                return Ok(None);
+            };
             (snapshot.private, snapshot.gated, snapshot.created_at) = (private, gated, created_at as u64);
             snapshot.partial = partial;
             Ok(Some(snapshot))
@@ -283,7 +287,7 @@ impl Database {
                 params![repo, snapshot.private, snapshot.gated],
             )?;
             grant(db, repo, identity, GrantScope::Names)?;
-            insert_snapshot(db, repo, &snapshot)
+            insert_snapshot(db, repo, &endpoint, &snapshot)
         })
         .await
     }
@@ -300,7 +304,7 @@ impl Database {
         self.write(move |db| {
             let repo = ensure_repo(db, &endpoint, &snapshot.repo.to_string())?;
             grant(db, repo, identity, GrantScope::Names)?;
-            insert_snapshot(db, repo, &snapshot)
+            insert_snapshot(db, repo, &endpoint, &snapshot)
         })
         .await
     }
@@ -417,21 +421,91 @@ fn grant(db: &Connection, repo: i64, identity: IdentityDigest, scope: GrantScope
     Ok(())
 }
 
-fn insert_snapshot(db: &Connection, repo: i64, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
+/// The files of a list; `None` if some of them cannot be read for what they were.
+fn stored_list(
+    db: &Connection,
+    snapshot: i64,
+    repo: &RepoId,
+    commit: Commit,
+) -> Result<Option<Snapshot>, rusqlite::Error> {
+    let mut query = db
+        .prepare_cached("SELECT path, name, size FROM files JOIN blobs ON blobs.id = blob_id WHERE snapshot_id = ?1")?;
+    match query.query_map([snapshot], listed_file)?.collect::<Result<Vec<_>, _>>() {
+        Ok(files) => Ok(Some(Snapshot::new(repo.clone(), commit, files).0)),
+        Err(error) if damage::is_strange_value(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `None` for a list from before there were digests. What is none counts as one that fits nothing.
+fn stored_digest(row: &Row) -> Result<Option<Vec<u8>>, rusqlite::Error> {
+    match row.get(4) {
+        Err(error) if damage::is_strange_value(&error) => Ok(Some(Vec::new())),
+        stored => stored,
+    }
+}
+
+fn is_as_recorded(digest: Option<&[u8]>, endpoint: &str, list: &Snapshot) -> bool {
+    digest.is_none_or(|digest| digest == list_digest(endpoint, list))
+}
+
+/// What a list is known by when it is read back.
+fn list_digest(endpoint: &str, snapshot: &Snapshot) -> [u8; 16] {
+    let mut digest = Xxh3::new();
+    let mut part = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    };
+    part(endpoint.as_bytes());
+    part(snapshot.repo.to_string().as_bytes());
+    part(snapshot.commit.as_bytes());
+    for (path, blob) in snapshot.files() {
+        part(path.as_str().as_bytes());
+        part(blob.id.to_string().as_bytes());
+        part(&blob.size.to_be_bytes());
+    }
+    digest.digest128().to_be_bytes()
+}
+
+/// A list that is recorded stays. One that was only partial grows and gives way to a whole one; a damaged one is replaced.
+fn insert_snapshot(db: &Connection, repo: i64, endpoint: &str, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
+    let known = db
+        .query_row(
+            "SELECT id, partial, 0, 0, digest FROM snapshots WHERE repo_id = ?1 AND commit_hash = ?2",
+            params![repo, snapshot.commit.as_bytes()],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, stored_digest(row)?)),
+        )
+        .optional()?;
+    let mut grows = false;
+    if let Some((id, partial, digest)) = known {
+        let stored = stored_list(db, id, &snapshot.repo, snapshot.commit)?;
+        let sound = stored.filter(|list| is_as_recorded(digest.as_deref(), endpoint, list));
+        match sound {
+            Some(_) if !partial && snapshot.partial => return Ok(()),
+            Some(list) if !partial && list.files().eq(snapshot.files()) => return Ok(()),
+            Some(_) => grows = partial && snapshot.partial,
+            None => {}
+        }
+        if !grows {
+            db.execute("DELETE FROM files WHERE snapshot_id = ?1", [id])?;
+        }
+    }
     let listed_at = now();
     let created_at = if snapshot.created_at == 0 { listed_at } else { snapshot.created_at };
-    // A list that was only partial grows, and gives way to a whole one.
-    let stored = db.query_row(
+    let id = db.query_row(
         "INSERT INTO snapshots (repo_id, commit_hash, created_at, listed_at, partial) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO UPDATE SET created_at = excluded.created_at, listed_at = excluded.listed_at,
-                                   partial = excluded.partial WHERE partial RETURNING id",
+                                   partial = excluded.partial RETURNING id",
         params![repo, snapshot.commit.as_bytes(), created_at as i64, listed_at as i64, snapshot.partial],
         |row| row.get::<_, i64>(0),
-    );
-    let Some(id) = stored.optional()? else { return Ok(()) };
-    if !snapshot.partial {
-        db.execute("DELETE FROM files WHERE snapshot_id = ?1", [id])?;
-    }
+    )?;
+    insert_files(db, id, snapshot)?;
+    let digest = stored_list(db, id, &snapshot.repo, snapshot.commit)?.map(|list| list_digest(endpoint, &list));
+    db.execute("UPDATE snapshots SET digest = ?2 WHERE id = ?1", params![id, digest])?;
+    Ok(())
+}
+
+fn insert_files(db: &Connection, id: i64, snapshot: &Snapshot) -> Result<(), rusqlite::Error> {
     let mut insert_blob = db.prepare_cached("INSERT INTO blobs (name, size) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     let mut insert_file = db.prepare_cached(
         "INSERT OR REPLACE INTO files (snapshot_id, path, blob_id) VALUES (?1, ?2, (SELECT id FROM blobs WHERE name = ?3 AND size = ?4))",
@@ -483,6 +557,29 @@ mod tests {
         assert!(db.snapshot("http://other", &repo, written.commit).unwrap().is_none());
         let row = &db.summary().unwrap()[0];
         assert_eq!((row.files, row.bytes, row.cached_bytes), (3, 200, 0), "shared content counts once");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_was_changed_is_asked_for_again_and_recorded_anew() {
+        let (_folder, db) = database();
+        let repo: RepoId = "acme/tiny".parse().unwrap();
+        let written = snapshot(&repo, 1, false);
+        for change in [
+            "UPDATE files SET path = 'c.bin' WHERE path = 'a.bin'",
+            "UPDATE files SET blob_id = 3 - blob_id",
+            "DELETE FROM files WHERE path = 'a.bin'",
+            "UPDATE blobs SET size = 101 WHERE id = 1",
+            "UPDATE files SET path = '../x' WHERE path = 'a.bin'",
+            "UPDATE snapshots SET digest = x'00'",
+        ] {
+            db.put_snapshot(HUB, identity("a"), written.clone()).await.unwrap();
+            assert!(db.snapshot(HUB, &repo, written.commit).unwrap().is_some());
+            db.write(move |db| db.execute(change, [])).await.unwrap();
+            assert!(db.snapshot(HUB, &repo, written.commit).unwrap().is_none(), "{change}");
+        }
+        db.put_snapshot(HUB, identity("a"), written.clone()).await.unwrap();
+        let read = db.snapshot(HUB, &repo, written.commit).unwrap().unwrap();
+        assert_eq!(read.files().collect::<Vec<_>>(), written.files().collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::blobs::key;
+use super::blobs::{key, stored_blob};
 use super::{Database, DbError, now};
 use crate::types::Blob;
 
@@ -35,7 +35,7 @@ impl Database {
                  JOIN blobs ON blobs.id = blob_id WHERE cached_bytes > 0",
             )?;
             let rows = query.query_map([now() as i64], |row| {
-                let Some(blob) = blob(row)? else { return Ok(None) };
+                let Some(blob) = stored_blob(row)? else { return Ok(None) };
                 let (bytes, used_at): (i64, i64) = (row.get(2)?, row.get(3)?);
                 Ok(Some(HeldBlob { blob, bytes: bytes as u64, used_at: used_at as u64 }))
             })?;
@@ -53,7 +53,7 @@ impl Database {
                  JOIN snapshots ON snapshots.id = snapshot_id
                  WHERE cached_bytes > 0",
             )?;
-            let rows = query.query_map([], |row| Ok(blob(row)?.map(|blob| (row.get(2).map(ModelId), blob))))?;
+            let rows = query.query_map([], |row| Ok(stored_blob(row)?.map(|blob| (row.get(2).map(ModelId), blob))))?;
             rows.filter_map(Result::transpose).map(|row| row.and_then(|(model, blob)| Ok((model?, blob)))).collect()
         })
     }
@@ -76,7 +76,7 @@ impl Database {
         self.write(move |db| {
             let Some(row) = row_of(db, &blob)? else { return Ok(()) };
             db.execute("DELETE FROM blocks WHERE blob_id = ?1", [row])?;
-            db.execute("UPDATE blobs SET sealed_at = NULL, sha256 = NULL WHERE id = ?1", [row])?;
+            db.execute("UPDATE blobs SET sealed_at = NULL, sha256 = NULL, mismatches = 0 WHERE id = ?1", [row])?;
             Ok(())
         })
         .await
@@ -87,12 +87,6 @@ fn row_of(db: &Connection, blob: &Blob) -> Result<Option<i64>, rusqlite::Error> 
     db.prepare_cached("SELECT id FROM blobs WHERE name = ?1 AND size = ?2")?
         .query_row(key(blob), |row| row.get(0))
         .optional()
-}
-
-/// A stored name that no longer parses names nothing.
-fn blob(row: &rusqlite::Row) -> Result<Option<Blob>, rusqlite::Error> {
-    let (name, size): (String, i64) = (row.get(0)?, row.get(1)?);
-    Ok(name.parse().ok().map(|id| Blob { id, size: size as u64 }))
 }
 
 #[cfg(test)]

@@ -106,8 +106,9 @@ impl Shape {
         self
     }
 
+    /// A date that no clock can show is none.
     pub(super) fn dated(mut self, seconds: u64) -> Self {
-        self.mtime = UNIX_EPOCH + Duration::from_secs(seconds);
+        self.mtime = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
         self
     }
 

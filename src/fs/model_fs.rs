@@ -42,7 +42,7 @@ impl ModelFs {
         nodes: Nodes,
         scratch: Scratch,
     ) -> Self {
-        let passthrough = Passthrough::new(view.passthrough);
+        let passthrough = Passthrough::new(view.passthrough, cache.checks_every_read());
         let behind = Behind::new(view.drop_behind);
         let seal_changes = cache.seal_changes();
         let loads = Arc::new(Loads::new(view.identity.clone(), tree.clone(), cache.clone()));

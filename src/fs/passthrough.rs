@@ -69,10 +69,15 @@ impl Passthrough {
     const COMING_BACK: Duration = Duration::from_millis(250);
     const STARTING: &str = "the mount is starting";
     const BY_SETTING: &str = "turned off by mount.passthrough";
+    const ALL_CHECKED: &str = "every read is checked, as cache.check_reads says";
     pub(super) const NO_KERNEL: &str = "this kernel has no FUSE passthrough; Linux 6.9 and newer have it";
 
-    pub(super) fn new(wanted: bool) -> Self {
-        let why = if wanted { Self::STARTING } else { Self::BY_SETTING };
+    pub(super) fn new(wanted: bool, all_checked: bool) -> Self {
+        let why = match (wanted, all_checked) {
+            (false, _) => Self::BY_SETTING,
+            (true, true) => Self::ALL_CHECKED,
+            (true, false) => Self::STARTING,
+        };
         Self { backings: OnceLock::new(), off: Mutex::new(Some(why.to_owned())), opens: Mutex::default() }
     }
 
@@ -183,6 +188,8 @@ fn reason(error: &io::Error) -> String {
 pub(super) struct MovedName {
     pub(super) folder: Node,
     pub(super) name: String,
+    /// A node of which the kernel may keep wrong bytes.
+    pub(super) wrong: Option<Node>,
 }
 
 impl ModelFs {
@@ -250,7 +257,7 @@ impl ModelFs {
     pub(super) async fn moved_names(&self) -> Vec<MovedName> {
         let blob = self.seal_changes.next().await;
         self.forget_proved(&blob);
-        if !self.passthrough.is_on() {
+        if !self.passthrough.is_on() && !self.cache.was_mismatched(&blob) {
             // A name that is hot all the same is answered with ESTALE when it is opened.
             return Vec::new();
         }
@@ -272,14 +279,15 @@ impl ModelFs {
     /// Where the kernel may know this content and should ask again.
     fn names_of(&self, blob: &Blob) -> Result<Vec<MovedName>, FsError> {
         let sealed = self.cache.seal(blob)?.is_some();
+        let was_wrong = self.cache.was_mismatched(blob);
         let mut names = Vec::new();
         for repo in self.tree.repos_with(&self.view.identity, blob)? {
             let path = blob_path(&repo, &blob.id);
             let (folder, name) = split(&path);
             let (Some(node), Some(folder)) = (self.nodes.find(&path)?, self.nodes.find(folder)?) else { continue };
             // The last handle's release brings us here again.
-            if !(sealed && self.passthrough.is_wanted_cold(node)) {
-                names.push(MovedName { folder, name: name.to_owned() });
+            if was_wrong || !(sealed && self.passthrough.is_wanted_cold(node)) {
+                names.push(MovedName { folder, name: name.to_owned(), wrong: was_wrong.then_some(node) });
             }
         }
         Ok(names)

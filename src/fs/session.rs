@@ -137,7 +137,12 @@ impl Session {
             };
             let kernel = kernel.clone();
             let forget = move || {
-                for MovedName { folder, name } in moved {
+                for MovedName { folder, name, wrong } in moved {
+                    if let Some(node) = wrong
+                        && let Err(error) = kernel.inval_inode(INodeNo(node.0), 0, 0)
+                    {
+                        tracing::debug!(%error, name, "the kernel keeps no pages of it");
+                    }
                     if let Err(error) = kernel.inval_entry(INodeNo(folder.0), name.as_ref()) {
                         tracing::debug!(%error, name, "the kernel keeps a name");
                     }

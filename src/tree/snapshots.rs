@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Tree, TreeError};
 use crate::db::GrantScope;
 use crate::origin::{OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
+use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot, SnapshotEntry};
 
 impl Tree {
     /// The files of `commit`. A known list costs no network. If it is partial, what is in it is so, and what is not may be
@@ -117,7 +117,12 @@ impl Tree {
         if !self.shows_names(identity, repo)? {
             return Ok(None);
         }
-        Ok(self.db.file_with(&identity.endpoint, repo, blob)?)
+        let Some((file, date)) = self.db.file_with(&identity.endpoint, repo, blob)? else { return Ok(None) };
+        // The list as a whole is known by its checksum; a single row of it may be damaged.
+        let list = self.known_snapshot(identity, repo, file.commit)?;
+        let listed = list.and_then(|list| list.entry(file.path.as_str()));
+        let sound = file.blob.id == *blob && matches!(listed, Some(SnapshotEntry::File(blob)) if blob == file.blob);
+        Ok(sound.then_some((file, date)))
     }
 
     /// Every content that the known commits of `repo` name.

@@ -19,6 +19,9 @@ pub enum BlobId {
 pub struct ParseBlobIdError(pub String);
 
 impl BlobId {
+    /// Every tag there is.
+    pub const TAGS: [&str; 2] = ["sha256", "git-sha1"];
+
     /// The tag before the colon in the database and the folder's name on disk.
     pub fn tag(&self) -> &'static str {
         match self {

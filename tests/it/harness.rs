@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheSettings, Evicted, SpaceSettings};
+use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings};
 use weightfs::db::Database;
 use weightfs::fs::mount;
-use weightfs::fs::session::{MountPlan, Session};
+use weightfs::fs::session::{MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
 use weightfs::origin::hub::{HubOrigin, HubSettings};
 use weightfs::tree::{Tree, TreeSettings};
@@ -40,6 +40,7 @@ pub struct NodeOptions {
     pub drop_behind: Option<u64>,
     pub memory: u64,
     pub space: SpaceSettings,
+    pub integrity: IntegritySettings,
 }
 
 impl Default for NodeOptions {
@@ -51,27 +52,33 @@ impl Default for NodeOptions {
             drop_behind: None,
             memory: 128 << 20,
             space: SpaceSettings::default(),
+            integrity: IntegritySettings::default(),
         }
     }
 }
 
 impl Node {
     pub fn start(directory: &Path, options: NodeOptions) -> Self {
+        Self::try_start(directory, options).unwrap()
+    }
+
+    pub fn try_start(directory: &Path, options: NodeOptions) -> Result<Self, CacheError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::default());
         let patience = Duration::from_millis(20);
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
-        let settings = CacheSettings { give_up: options.give_up, memory: options.memory, space: options.space };
+        let NodeOptions { give_up, memory, space, integrity, .. } = options;
+        let settings = CacheSettings { give_up, memory, space, integrity };
         let opened = {
             let _runtime = runtime.enter();
             BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
         };
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh: options.refresh });
-        Self {
+        Ok(Self {
             runtime,
-            cache: opened.unwrap(),
+            cache: opened?,
             db,
             tree,
             metrics,
@@ -79,7 +86,7 @@ impl Node {
             passthrough: options.passthrough,
             drop_behind: options.drop_behind,
             sessions: Vec::new(),
-        }
+        })
     }
 
     pub fn mount(&mut self, at: &Path, identity: Identity) {
@@ -87,6 +94,10 @@ impl Node {
     }
 
     pub fn mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) {
+        self.try_mount_for(at, identity, allow_other).unwrap();
+    }
+
+    pub fn try_mount_for(&mut self, at: &Path, identity: Identity, allow_other: bool) -> Result<(), SessionError> {
         fs::create_dir_all(at).unwrap();
         let plan = MountPlan {
             directory: at.to_owned(),
@@ -97,8 +108,8 @@ impl Node {
             cache_directory: self.directory.clone(),
         };
         let start = Session::start(plan, self.tree.clone(), self.cache.clone(), self.metrics.clone());
-        let session = self.runtime.block_on(start).unwrap();
-        self.sessions.push(session);
+        self.sessions.push(self.runtime.block_on(start)?);
+        Ok(())
     }
 
     /// Whether the first mount passes complete files through, and why not.
@@ -210,8 +221,25 @@ impl World {
     }
 
     pub fn restart_with(&mut self, options: NodeOptions, token: Option<&str>, offline: bool) {
-        self.node.take().unwrap().stop();
+        if let Some(node) = self.node.take() {
+            node.stop();
+        }
         self.start(options, token, offline);
+    }
+
+    /// The daemon ends, `change` is done to its cache directory, and a new one starts.
+    pub fn restart_after(&mut self, options: NodeOptions, change: impl FnOnce(&Path)) {
+        self.try_restart_after(options, change).unwrap();
+    }
+
+    /// As [`World::restart_after`], where the new one may refuse to start or to mount, and says why.
+    pub fn try_restart_after(&mut self, options: NodeOptions, change: impl FnOnce(&Path)) -> Result<(), String> {
+        self.node.take().unwrap().stop();
+        change(&self.cache_directory());
+        let mut node = Node::try_start(&self.cache_directory(), options).map_err(|error| error.to_string())?;
+        let mounted = node.try_mount_for(&self.mount_point(), Identity::new(self.hub.endpoint(), None, false), false);
+        self.node = Some(node);
+        mounted.map_err(|error| error.to_string())
     }
 
     pub fn node(&self) -> &Node {

@@ -80,7 +80,12 @@ impl Full {
     fn over(folder: tempfile::TempDir, library: Arc<Library>, space: SpaceSettings) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space };
+        let settings = CacheSettings {
+            give_up: Duration::from_secs(60),
+            memory: 128 << 20,
+            space,
+            integrity: IntegritySettings::default(),
+        };
         let cache = BlockCache::open(folder.path(), db.clone(), library.clone(), metrics.clone(), settings).unwrap();
         Self { folder, library, db, cache, metrics }
     }
@@ -286,7 +291,7 @@ async fn the_unused_go_in_time_and_the_kept_and_open_do_not() {
     assert_eq!(full.held(), [0, 1, 1, 1], "1 is kept, 2 is open, 3 was used just now");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_policy_is_applied_at_its_interval() {
     let settings = SpaceSettings { min_free: Some(1 << 60), ..SpaceSettings::default() };
     let full = Full::new(&[MIB], SpaceSettings::default());

@@ -7,6 +7,11 @@ ALTER TABLE blobs ADD COLUMN mismatches INTEGER NOT NULL DEFAULT 0; -- whole con
 
 UPDATE blobs SET used_at = unixepoch(); -- nobody knows better
 
+CREATE INDEX blobs_by_sha256 ON blobs (sha256) WHERE sha256 IS NOT NULL;
+
+-- A list is what it was when it came: a checksum over its repository, its commit and its files. NULL: it is older than this.
+ALTER TABLE snapshots ADD COLUMN digest BLOB;
+
 -- Models that stay, whatever the limits are: every file of the commits that the revision leads to.
 CREATE TABLE keeps (
     repo_id  INTEGER NOT NULL REFERENCES repos,
