@@ -51,6 +51,7 @@ impl BlockCache {
 
     /// For one at a time.
     async fn remove(&self, blob: Blob) -> Result<Evicted, CacheError> {
+        self.close_equal(&blob);
         let (entry, struck, bytes) = {
             let mut entries = self.entries.lock();
             let Some(bytes) = self.space.ledger().bytes(&blob) else { return Ok(Evicted::Absent) };

@@ -39,6 +39,15 @@ impl BlockCache {
         Ok(())
     }
 
+    /// Lets go of the one file of this blob and an equal one, as far as that is open only because it was used lately.
+    pub(super) fn close_equal(&self, blob: &Blob) {
+        if fetch::is_proved_first(blob)
+            && let Ok(Some(equal)) = self.db.equal(blob)
+        {
+            self.recent.remove(&equal);
+        }
+    }
+
     /// Puts the file of `from` in the place of that of `to`. Who has the latter open reads on in it. Answers what the one
     /// file looks like now, or `None` if they are not to be one.
     fn become_one(&self, from: &Entry, to: &Entry) -> io::Result<Option<FileStamp>> {

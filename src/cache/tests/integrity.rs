@@ -393,7 +393,8 @@ async fn equal_contents_of_two_names_become_one_file_and_stay_sealed() {
     assert_eq!(bench.origin.asked_bytes(), 0);
     // One of them goes; the other stays what it is.
     bench.file = lfs;
-    bench.cache.evict(git.blob).await.unwrap();
+    let evicted = bench.cache.evict(git.blob).await.unwrap();
+    assert_eq!(evicted, crate::cache::Evicted::Freed(3 << 20));
     assert!(!paths[1].exists());
     let bench = bench.restart().await;
     assert!(bench.read(range).await.unwrap() == bench.content(range));

@@ -282,6 +282,7 @@ async fn the_unused_go_in_time_and_the_kept_and_open_do_not() {
     for number in 0..4 {
         full.read(number).await;
     }
+    full.cache.flush().await;
     full.cache.save_uses().await;
     let long_ago = (0..3).map(|number| (full.file(number).blob, now() - 1001)).collect();
     full.db.used(long_ago).await.unwrap();
