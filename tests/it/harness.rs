@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings};
+use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings, Verified};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session, SessionError};
@@ -135,6 +135,11 @@ impl Node {
     /// Waits until what has landed is on record.
     pub fn flush(&self) {
         self.within(self.cache.flush());
+    }
+
+    /// Reads a content again from the disk.
+    pub fn verify(&self, blob: Blob) -> Verified {
+        self.within(self.cache.verify(blob, &mut |_| ())).unwrap()
     }
 
     pub fn evict(&self, blob: Blob) -> Evicted {
@@ -332,7 +337,9 @@ impl Dice {
 
 /// A whole number in the environment, by which somebody replays or prolongs a test.
 pub fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}: no whole number")))
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}: no whole number")))
 }
 
 /// The error number of what must fail.

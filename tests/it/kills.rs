@@ -78,7 +78,8 @@ fn a_hundred_kills_cost_no_wrong_byte_no_wrong_record_and_no_second_fetch() {
         reads: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
     };
-    let mut killer = Killer { hub: &hub, machine: &machine, storm: &storm, dice: Dice::new(seed), known: Record::default() };
+    let mut killer =
+        Killer { hub: &hub, machine: &machine, storm: &storm, dice: Dice::new(seed), known: Record::default() };
     thread::scope(|scope| {
         for number in 1..=4 {
             let reader = Reader::new(&storm, seed.wrapping_add(number));
@@ -137,6 +138,9 @@ impl Killer<'_> {
             }
             self.judge(&life);
             survived = survived.max(self.known.blocks());
+            if self.dice.once_in(30) {
+                self.lose_the_database();
+            }
         }
         assert!(survived > 20, "so little was ever on record that the test shows nothing");
     }
@@ -202,6 +206,14 @@ impl Killer<'_> {
         };
         self.storm.life.store(life.number, Ordering::Release);
         Pid::from_raw(holder.pid as i32)
+    }
+
+    /// Later lives make up for it from the contents, and are killed at that.
+    fn lose_the_database(&mut self) {
+        for name in ["models.db", "models.db-wal", "models.db-shm"] {
+            let _ = fs::remove_file(self.machine.path("cache").join(name));
+        }
+        self.known = Record::default();
     }
 
     /// Looks at what a life fetched, and at what it left behind.

@@ -8,12 +8,11 @@ mod contents;
 mod real;
 mod steps;
 
-use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::harness::number_from;
 use real::Real;
-use steps::{Node, Step};
+use steps::Case;
 
 const CASES: u64 = 24;
 const CASES_IN_FULL: u64 = 600;
@@ -39,10 +38,16 @@ fn run(cases: u64) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config { cases, max_shrink_time: SHRINK_MS, max_shrink_iters: u32::MAX, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new_with_rng(config, rng).run(&(Node::online(), vec(Step::any(), 1..STEPS)), |(node, steps)| {
-        let mut real = Real::new(&node);
-        steps.iter().for_each(|step| real.take(step));
+    let config = Config {
+        cases,
+        max_shrink_time: SHRINK_MS,
+        max_shrink_iters: u32::MAX,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new_with_rng(config, rng).run(&Case::any(STEPS), |case| {
+        let mut real = Real::new(&case);
+        case.steps.iter().for_each(|step| real.take(step));
         real.finish();
         Ok(())
     });

@@ -11,8 +11,12 @@ use super::MIB;
 use crate::harness::noise;
 
 /// Of each kind one: a git file, content that is proved before it is served, and content that is proved at its end.
-const FILES: [(&str, usize); 4] =
-    [("config.json", 700), ("small.safetensors", 2 * MIB + 9), ("a.safetensors", 9 * MIB + 1), ("b.safetensors", 13 * MIB)];
+const FILES: [(&str, usize); 4] = [
+    ("config.json", 700),
+    ("small.safetensors", 2 * MIB + 9),
+    ("a.safetensors", 9 * MIB + 1),
+    ("b.safetensors", 13 * MIB),
+];
 
 pub struct Original {
     /// Below the mount.
@@ -56,7 +60,8 @@ impl Original {
 /// A model for each age.
 pub fn publish(hub: &Hub, ages: usize) -> Vec<Vec<Original>> {
     let publish = |age: usize| {
-        let contents: Vec<_> = FILES.iter().map(|(name, len)| (*name, noise((age * 100 + name.len()) as u64, *len))).collect();
+        let contents: Vec<_> =
+            FILES.iter().map(|(name, len)| (*name, noise((age * 100 + name.len()) as u64, *len))).collect();
         let files: Files = contents.iter().cloned().collect();
         let commit = hub.commit(format!("acme/age-{age}").as_str(), files).unwrap();
         let snapshot = PathBuf::from(format!("hub/models--acme--age-{age}/snapshots/{commit}"));

@@ -68,7 +68,13 @@ impl Record {
         for (blob, recorded) in &self.0 {
             let known = before.0.get(blob).map(|recorded| &recorded.torn);
             let new = recorded.torn.iter().filter(|block| known.is_none_or(|known| !known.contains(block)));
-            assert_eq!(new.count(), 0, "life {life}: of {} {:?} are on record and not on the disk", blob.id, recorded.torn);
+            assert_eq!(
+                new.count(),
+                0,
+                "life {life}: of {} {:?} are on record and not on the disk",
+                blob.id,
+                recorded.torn
+            );
         }
     }
 
@@ -95,7 +101,11 @@ impl Recorded {
                 let stored = &mut buffer[..right.len()];
                 let read = file.as_ref().map(|file| file.read_exact_at(stored, block as u64 * BLOCK_SIZE));
                 let is_right = matches!(read, Some(Ok(()))) && stored == right;
-                if is_right { found.blocks.insert(block) } else { found.torn.insert(block) };
+                if is_right {
+                    found.blocks.insert(block)
+                } else {
+                    found.torn.insert(block)
+                };
             }
         }
         found.sealed = db.blob(&original.blob).unwrap().is_some_and(|row| row.seal.is_some());

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proptest::sample::Index;
 use rustix::io::Errno;
 use test_hub::{Fault, Hub, Target};
-use weightfs::cache::{Evicted, SpaceSettings};
+use weightfs::cache::{Evicted, IntegritySettings, SpaceSettings};
 use weightfs::types::{Blob, BlobId};
 
 use super::contents::{self, Commit, Name, REPOS, SMALL, SMALLEST_SMALL};
-use super::steps::{How, Node, Place, SLOTS, Step, Trouble};
+use super::steps::{Case, How, Node, Place, SLOTS, Step, Trouble};
 use crate::harness::{NodeOptions, World, eventually};
 use crate::passthrough::Map;
 
@@ -41,7 +42,10 @@ pub struct Real {
     kept: HashSet<usize>,
     /// What was whole when it was kept.
     must_stay: HashSet<usize>,
+    /// What was damaged once may be fetched again, and offline it cannot be.
+    damaged: HashSet<usize>,
     offline: bool,
+    before_read: bool,
     /// What the cache may take at most: the limit, or what there was when it was lowered.
     bound: u64,
     /// Where each branch has been, and which of that was seen last.
@@ -51,12 +55,12 @@ pub struct Real {
 }
 
 impl Real {
-    pub fn new(node: &Node) -> Self {
+    pub fn new(case: &Case) -> Self {
         let hub = Hub::start().unwrap();
         let commits = contents::publish(&hub);
         let first = |repo| commits.iter().position(|commit| commit.repo == repo).unwrap();
         let branches = std::array::from_fn(|repo| (vec![first(repo)], 0));
-        let world = World::with(hub, options(node), None);
+        let world = World::with(hub, options(&case.first, case.before_read), None);
         let real = Self {
             world,
             commits,
@@ -65,7 +69,9 @@ impl Real {
             kept: HashSet::new(),
             must_stay: HashSet::new(),
             offline: false,
-            bound: node.limit(),
+            bound: limit(&case.first, case.before_read).unwrap_or(u64::MAX),
+            before_read: case.before_read,
+            damaged: HashSet::new(),
             branches,
             has_sent_wrong_bytes: false,
         };
@@ -86,11 +92,13 @@ impl Real {
             Step::Evict { name } => self.evict(name.get(&self.names)),
             Step::Keep { commit } => self.keep(commit.index(self.commits.len())),
             Step::Release { commit } => self.release(commit.index(self.commits.len())),
+            Step::Verify { name } => self.verify(name.get(&self.names)),
             Step::Flush => self.world.node().flush(),
             Step::MoveBranch { repo, commit } => self.move_branch(*repo, commit.index(self.commits.len())),
             Step::LookAtBranch { repo } => self.look_at_branch(*repo),
             Step::Trouble(trouble) => self.trouble(trouble),
             Step::Restart(node) => self.restart(node),
+            Step::Damage { name, at } => self.damage(name.index(self.names.len()), at),
         }
         self.check();
     }
@@ -113,7 +121,11 @@ impl Real {
         let used = self.world.node().cache().space().used;
         assert!(used <= self.bound, "{used} bytes, and {} is the limit", self.bound);
         let disk = self.world.disk_usage();
-        assert!(disk <= self.bound.saturating_add(ROUNDING), "{disk} bytes on the disk, and {} is the limit", self.bound);
+        assert!(
+            disk <= self.bound.saturating_add(ROUNDING),
+            "{disk} bytes on the disk, and {} is the limit",
+            self.bound
+        );
         for content in &self.must_stay {
             assert!(self.is_whole(*content), "content {content} is kept and gone");
         }
@@ -130,7 +142,7 @@ impl Real {
 
     fn read(&self, name: &Name, place: &Place) {
         let right = contents::bytes(name.content);
-        let was_whole = self.is_whole(name.content);
+        let was_whole = self.is_here(name.content);
         let (at, end) = within(place, right.len());
         let mut found = vec![0; end - at];
         let read = File::open(self.path(name)).and_then(|file| file.read_exact_at(&mut found, at as u64));
@@ -138,7 +150,7 @@ impl Real {
     }
 
     fn read_whole(&self, name: &Name) {
-        let was_whole = self.is_whole(name.content);
+        let was_whole = self.is_here(name.content);
         let read = fs::read(self.path(name));
         self.judge(name.content, was_whole, read.map(|found| found == contents::bytes(name.content)));
     }
@@ -162,7 +174,7 @@ impl Real {
         let means = match how {
             How::Read => Means::Handle(file),
             // Offline a page that is not here would be a signal; and nothing cannot be mapped.
-            How::Mapped if self.offline && !self.is_whole(name.content) => Means::Handle(file),
+            How::Mapped if self.offline && !self.is_here(name.content) => Means::Handle(file),
             How::Mapped => Means::Mapping((len > 0).then(|| Map::of(&file, len))),
         };
         self.slots[slot] = Some(Open { content: name.content, means });
@@ -174,7 +186,7 @@ impl Real {
         let (at, end) = within(place, right.len());
         match means {
             Means::Handle(file) => {
-                let was_whole = self.is_whole(*content);
+                let was_whole = self.is_here(*content);
                 let mut found = vec![0; end - at];
                 let read = file.read_exact_at(&mut found, at as u64);
                 self.judge(*content, was_whole, read.map(|()| found == right[at..end]));
@@ -249,7 +261,8 @@ impl Real {
             Trouble::WrongByte { .. } if self.has_sent_wrong_bytes => return,
             Trouble::WrongByte { at } => {
                 self.has_sent_wrong_bytes = true;
-                cdn.path(SMALL).corrupt_at(at.index(SMALLEST_SMALL) as u64)
+                let fault = if self.before_read { cdn } else { cdn.path(SMALL) };
+                fault.corrupt_at(at.index(SMALLEST_SMALL) as u64)
             }
         };
         self.world.hub.add_fault(fault);
@@ -257,9 +270,31 @@ impl Real {
 
     fn restart(&mut self, node: &Node) {
         self.slots = std::array::from_fn(|_| None);
-        self.world.restart_with(options(node), None, node.offline);
+        self.world.restart_with(options(node, self.before_read), None, node.offline);
+        self.restarted(node);
+    }
+
+    /// A byte of the cache's file changes while no daemon runs.
+    fn damage(&mut self, name: usize, at: &Index) {
+        self.slots = std::array::from_fn(|_| None);
+        let name = &self.names[name];
+        let stored = self.world.stored(&self.path(name), contents::bytes(name.content).len());
+        let node = Node::default();
+        self.world.restart_after(options(&node, self.before_read), |_| flip(&stored, at));
+        self.damaged.insert(name.content);
+        self.restarted(&node);
+    }
+
+    fn restarted(&mut self, node: &Node) {
         self.offline = node.offline;
-        self.bound = node.limit().max(self.world.node().cache().space().used);
+        let used = self.world.node().cache().space().used;
+        self.bound = limit(node, self.before_read).map_or(u64::MAX, |limit| limit.max(used));
+    }
+
+    /// Damage is found, and nothing else is taken for it.
+    fn verify(&self, name: &Name) {
+        let verified = self.world.node().verify(self.blob(name));
+        assert!(verified.damaged_bytes == 0 || self.damaged.contains(&name.content), "{verified:?}");
     }
 
     fn blob(&self, name: &Name) -> Blob {
@@ -268,7 +303,12 @@ impl Real {
         Blob { id: BlobId::from_etag(etag).unwrap(), size: contents::bytes(name.content).len() as u64 }
     }
 
-    /// Whether the disk has all of a content.
+    /// Whether a content must read without the Hub.
+    fn is_here(&self, content: usize) -> bool {
+        self.is_whole(content) && !self.damaged.contains(&content)
+    }
+
+    /// Whether the disk has all of a content, whatever it is worth.
     fn is_whole(&self, content: usize) -> bool {
         let len = contents::bytes(content).len();
         let name = self.names.iter().find(|name| name.content == content).unwrap();
@@ -277,11 +317,28 @@ impl Real {
     }
 }
 
-fn options(node: &Node) -> NodeOptions {
-    let space = SpaceSettings { max_size: node.limit_mib.map(|limit| limit << 20), ..SpaceSettings::default() };
+fn options(node: &Node, before_read: bool) -> NodeOptions {
+    let space = SpaceSettings { max_size: limit(node, before_read), ..SpaceSettings::default() };
+    let check_every_read = node.check_every_read;
+    let integrity = IntegritySettings { proved_before_read: before_read, check_every_read, scrub_interval: None };
     // A look at a branch asks the Hub; and no machine is so slow that a fetch is given up.
     let (refresh, give_up) = (Duration::ZERO, Duration::from_secs(60));
-    NodeOptions { refresh, give_up, passthrough: node.passthrough, space, ..NodeOptions::default() }
+    NodeOptions { refresh, give_up, passthrough: node.passthrough, space, integrity, ..NodeOptions::default() }
+}
+
+fn limit(node: &Node, before_read: bool) -> Option<u64> {
+    node.limit_mib.filter(|_| !before_read).map(|limit| limit << 20)
+}
+
+/// Of a file that is there and not empty.
+fn flip(stored: &Path, at: &Index) {
+    let Ok(file) = File::options().read(true).write(true).open(stored) else { return };
+    let len = file.metadata().unwrap().len();
+    if len > 0 {
+        let (at, mut byte) = (at.index(len as usize) as u64, [0]);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[!byte[0]], at).unwrap();
+    }
 }
 
 /// A place in a file of `len` bytes; of an empty one, its end.
