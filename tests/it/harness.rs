@@ -326,7 +326,7 @@ impl Dice {
     /// One of `0..end`.
     pub fn below(&mut self, end: usize) -> usize {
         // The upper half is the better one.
-        ((self.roll() >> 32) * end as u64 >> 32) as usize
+        (((self.roll() >> 32) * end as u64) >> 32) as usize
     }
 
     /// Once in `times`.

@@ -27,6 +27,7 @@ use record::Record;
 
 const MIB: usize = 1 << 20;
 const KILLS: usize = 110;
+const KILLS_IN_FULL: usize = 1100;
 /// The daemon's lives come in this many ages. Each begins with a model that nothing is known of.
 const AGES: usize = 6;
 /// Two models do not fit.
@@ -64,8 +65,18 @@ impl Drop for EndsWithMe<'_> {
 
 #[test]
 fn a_hundred_kills_cost_no_wrong_byte_no_wrong_record_and_no_second_fetch() {
+    storm(KILLS);
+}
+
+#[test]
+#[ignore = "long: make test-full"]
+fn a_thousand_kills_cost_no_wrong_byte_no_wrong_record_and_no_second_fetch() {
+    storm(KILLS_IN_FULL);
+}
+
+fn storm(kills: usize) {
     let seed = number_from("WEIGHTFS_KILLS_SEED").unwrap_or_else(rand::random);
-    let kills = number_from("WEIGHTFS_KILLS").map_or(KILLS, |kills| kills as usize);
+    let kills = number_from("WEIGHTFS_KILLS").map_or(kills, |kills| kills as usize);
     println!("WEIGHTFS_KILLS_SEED={seed}");
     let hub = Hub::start().unwrap();
     let ages = originals::publish(&hub, AGES);

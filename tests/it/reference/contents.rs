@@ -13,8 +13,11 @@ pub const REPOS: [&str; 2] = ["acme/one", "acme/two"];
 /// In the Hub's git; proved before they are served; proved at their end.
 const LENS: [usize; 7] = [0, 700, 3 * MIB + 5, 8 * MIB, 9 * MIB + 17, 10 * MIB, 12 * MIB + 4097];
 
-/// Repository and files of each commit, by what is in them.
-const COMMITS: [(usize, &[(&str, usize)]); 4] = [
+/// Paths, and what is in them.
+type Listing = &'static [(&'static str, usize)];
+
+/// Repository and files of each commit.
+const COMMITS: [(usize, Listing); 4] = [
     (0, &[("empty.txt", 0), ("config.json", 1), ("small.safetensors", 2), ("model.safetensors", 4)]),
     (0, &[("config.json", 1), ("small.safetensors", 3), ("model.safetensors", 4), ("more.safetensors", 5)]),
     (1, &[("other.json", 1), ("small.safetensors", 2), ("renamed.safetensors", 4)]),
@@ -46,15 +49,15 @@ pub fn bytes(content: usize) -> &'static [u8] {
 
 /// Every file of every commit.
 pub fn names() -> Vec<Name> {
-    let of = |(commit, (_, files)): (usize, &(usize, &'static [(&'static str, usize)]))| {
-        files.iter().map(|(path, content)| Name { commit, path, content: *content }).collect::<Vec<_>>()
+    let of = |(commit, files): (usize, Listing)| {
+        files.iter().map(move |(path, content)| Name { commit, path, content: *content })
     };
-    COMMITS.iter().enumerate().flat_map(of).collect()
+    COMMITS.iter().map(|(_, files)| *files).enumerate().flat_map(of).collect()
 }
 
 /// The first commits are where the branches are.
 pub fn publish(hub: &Hub) -> Vec<Commit> {
-    let publish = |(repo, files): &(usize, &[(&str, usize)])| {
+    let publish = |(repo, files): &(usize, Listing)| {
         let files: Files = files.iter().map(|(path, content)| (*path, bytes(*content))).collect();
         Commit { repo: *repo, hash: hub.commit_detached(REPOS[*repo], files).unwrap() }
     };
