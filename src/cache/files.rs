@@ -235,8 +235,12 @@ impl BlobFile {
     /// Whether anybody else has the file open. A mapping of a file that was passed through is known to nobody but the
     /// kernel, and holds the file's space though all handles are closed.
     ///
-    /// The kernel grants a write lease only to the one who has a file open alone. Where it grants none at all the answer is no.
+    /// The kernel grants a write lease only to the one who has a file open alone. Where it grants none at all the answer is
+    /// no, as for a file that is there under two names: it stays as long as the other one, which is open as well.
     pub(super) fn is_open_elsewhere(&self) -> bool {
+        if self.file.metadata().is_ok_and(|metadata| metadata.nlink() > 1) {
+            return false;
+        }
         use nix::libc::{F_SETLEASE, F_UNLCK, F_WRLCK, SIGURG, fcntl};
         /// Of asm-generic/fcntl.h.
         const F_SETSIG: i32 = 10;

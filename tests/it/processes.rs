@@ -192,10 +192,87 @@ fn what_keeps_a_daemon_from_starting_is_told_by_the_command_that_wanted_it() {
     let directory = machine.directory("hf");
     let missing = machine.fail(1, &["mount", machine.path("missing").to_str().unwrap()]);
     assert!(missing.contains("mkdir -p"), "{missing}");
-    fs::write(machine.path("cache/models.db"), "this is no database, however long it is".repeat(100)).unwrap();
-    let damaged = machine.fail(1, &["mount", directory.to_str().unwrap()]);
-    assert!(damaged.contains("models.db"), "{damaged}");
-    assert!(machine.has_ended());
+    let refused = |variables: &[(&str, &str)]| {
+        let mut command = machine.command(&["mount", directory.to_str().unwrap()]);
+        command.envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+        assert!(machine.has_ended());
+        error(&output)
+    };
+    let database = machine.path("cache/models.db");
+    let locked = rusqlite::Connection::open(&database).unwrap();
+    locked.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let said = refused(&[("WEIGHTFS_DATABASE_CONNECTION_TIMEOUT_SECONDS", "1")]);
+    assert!(said.contains("models.db") && said.contains("locked"), "{said}");
+    drop(locked);
+    fs::remove_file(&database).unwrap();
+    fs::create_dir(&database).unwrap();
+    let said = refused(&[]);
+    assert!(said.contains("models.db") && said.contains("is no file"), "{said}");
+    fs::remove_dir(&database).unwrap();
+    let foreign = machine.path("notes.txt");
+    fs::write(&foreign, "this is no database, however long it is".repeat(100)).unwrap();
+    let said = refused(&[("WEIGHTFS_DATABASE_PATH", foreign.to_str().unwrap())]);
+    assert!(said.contains("notes.txt") && said.contains("is no database"), "{said}");
+}
+
+#[test]
+fn a_read_only_database_is_said_at_the_start() {
+    let mut machine = Machine::new();
+    let (directory, place) = (machine.directory("hf"), machine.path("read-only"));
+    fs::create_dir(&place).unwrap();
+    let database = place.join("models.db");
+    let mount = |options: &str| {
+        let flags = ["-t", "tmpfs", "-o", options, "tmpfs", place.to_str().unwrap()];
+        assert!(std::process::Command::new("mount").args(flags).status().unwrap().success());
+    };
+    mount("size=4m");
+    fs::write(&database, "").unwrap();
+    // A file that may not be written, then a folder in which none may be made.
+    let refused = [Some(&database), None].map(|file| {
+        mount("remount,rw");
+        if file.is_none() {
+            fs::remove_file(&database).unwrap();
+        }
+        mount("remount,ro");
+        let mut command = machine.command(&["mount", directory.to_str().unwrap()]);
+        command.env("WEIGHTFS_DATABASE_PATH", &database).output().unwrap()
+    });
+    assert!(std::process::Command::new("umount").arg(&place).status().unwrap().success());
+    for output in refused {
+        assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+        assert!(error(&output).contains("cannot be written to"), "{}", error(&output));
+    }
+}
+
+#[test]
+fn a_damaged_database_keeps_no_daemon_from_starting() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    for wal in ["true", "false"] {
+        let mount = machine.command(&["mount", name]).env("WEIGHTFS_DATABASE_WAL_MODE", wal).output().unwrap();
+        assert!(mount.status.success(), "{}", error(&mount));
+        assert!(directory.join("hub").is_dir());
+        assert_eq!(machine.path("cache/models.db-wal").exists(), wal == "true");
+        machine.succeed(&["umount", name]);
+        fs::write(machine.path("cache/models.db"), "this is no database, however long it is".repeat(100)).unwrap();
+    }
+    let log = fs::read_to_string(machine.path("cache/weightfs.log")).unwrap();
+    assert!(log.contains("the database is damaged: it is kept aside"), "{log}");
+}
+
+#[test]
+fn a_daemon_that_ends_in_good_order_leaves_a_database_that_needs_no_check() {
+    let mut machine = Machine::new();
+    let directory = machine.directory("hf");
+    let name = directory.to_str().unwrap();
+    machine.succeed(&["mount", name]);
+    machine.succeed(&["umount", name]);
+    let db = rusqlite::Connection::open(machine.path("cache/models.db")).unwrap();
+    let in_use = "SELECT count(*) FROM meta WHERE key = 'in_use'";
+    assert_eq!(db.query_row(in_use, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
 #[test]
