@@ -153,7 +153,8 @@ impl Killer<'_> {
                 self.lose_the_database();
             }
         }
-        assert!(survived > 20, "so little was ever on record that the test shows nothing");
+        let shows_nothing = kills >= KILLS && survived < 20;
+        assert!(!shows_nothing, "so little was ever on record that the test shows nothing");
     }
 
     /// What somebody asks the daemon to do meanwhile.
