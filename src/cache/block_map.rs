@@ -121,6 +121,14 @@ impl BlockMap {
         self.set_checked(block);
     }
 
+    /// The file has something there, whatever it is worth.
+    pub(super) fn found_written(&self, blocks: BlockRange) {
+        for block in blocks.iter() {
+            let (word, bit) = self.at(block);
+            word.written.fetch_or(bit, Ordering::Release);
+        }
+    }
+
     pub(super) fn forget(&self, blocks: BlockRange) {
         for block in blocks.iter() {
             let (word, bit) = self.at(block);

@@ -58,7 +58,7 @@ impl BlockCache {
             let entry = match entries.get(&blob).and_then(Weak::upgrade) {
                 Some(entry) => entry,
                 None => {
-                    let entry = Arc::new(Entry::load(blob, &self.store, &self.db, self.space.changes())?);
+                    let entry = Arc::new(self.load(blob)?);
                     entries.insert(blob, Arc::downgrade(&entry));
                     entry
                 }

@@ -14,7 +14,7 @@ use rustix::fs::{OFlags, SeekFrom};
 use super::CacheError;
 use super::disk::Disk;
 use crate::db::FileStamp;
-use crate::types::{Blob, BlobId};
+use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockRange, ByteRange};
 
 pub(super) struct BlobStore {
     root: PathBuf,
@@ -112,6 +112,22 @@ impl BlobStore {
         look().unwrap_or(false)
     }
 
+    /// What the file takes of the disk, where that is more than the `recorded` bytes: a daemon that was killed had not come
+    /// to record the last of it.
+    pub(super) fn taken(&self, blob: &Blob, recorded: u64) -> u64 {
+        if recorded >= blob.size {
+            return recorded;
+        }
+        let look = || -> io::Result<u64> {
+            let file =
+                OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(self.path(blob))?;
+            let written = written_blocks(&file, blob.size, recorded)?;
+            Ok(written.iter().map(|blocks| blocks.bytes(blob.size).len()).sum())
+        };
+        // A file that cannot be looked at is somebody else's to complain of.
+        look().unwrap_or(0).max(recorded)
+    }
+
     pub(super) fn error(&self, source: io::Error) -> CacheError {
         disk_error(&self.root, source)
     }
@@ -206,6 +222,28 @@ fn blob_named(tag: &str, name: &str) -> Option<Blob> {
     let digits = size.bytes().all(|digit| digit.is_ascii_digit());
     let size: u64 = size.parse().ok().filter(|parsed: &u64| digits && parsed.to_string() == size)?;
     Some(Blob { id, size })
+}
+
+/// The blocks of which the file holds anything, if it takes more of the disk than the `recorded` bytes.
+pub(super) fn written_blocks(file: &File, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
+    /// A file system's rounding and its own notes.
+    const SLACK: u64 = BLOCK_SIZE / 4;
+    let mut written = Vec::new();
+    if file.metadata()?.blocks() * 512 <= recorded + SLACK {
+        return Ok(written);
+    }
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) if start < size => start,
+            Ok(_) | Err(rustix::io::Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
+        written.push(ByteRange::new(start, end).blocks());
+        at = end.next_multiple_of(BLOCK_SIZE);
+    }
+    Ok(written)
 }
 
 /// A blob's open file and where it lies.

@@ -180,6 +180,12 @@ impl Entry {
         Ok(Self::new(blob, map, file, state, mismatches, space_changes))
     }
 
+    /// What takes up space already is not paid for twice: by a ledger that counts it, see [`BlobStore::taken`].
+    pub(super) fn find_written(&self) {
+        let written = super::files::written_blocks(self.file.descriptor(), self.blob.size, self.map.present_bytes());
+        written.unwrap_or_default().into_iter().for_each(|blocks| self.map.found_written(blocks));
+    }
+
     /// Of a blob whose former entry is on its way out, with its file and its record.
     pub(super) fn empty(blob: Blob, store: &BlobStore, space_changes: Arc<AtomicU64>) -> Result<Self, CacheError> {
         let map = BlockMap::new(blob.size, Vec::new());

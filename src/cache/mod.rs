@@ -194,10 +194,12 @@ impl BlockCache {
         settings: CacheSettings,
     ) -> Result<Arc<Self>, CacheError> {
         let tasks = TaskTracker::new();
-        let held = db.held_blobs()?;
+        let store = files::BlobStore::open(directory, disk.clone())?;
+        let mut held = db.held_blobs()?;
+        held.iter_mut().for_each(|held| held.bytes = store.taken(&held.blob, held.bytes));
         let for_unkept = settings.memory / 4;
         let cache = Arc::new(Self {
-            store: Arc::new(files::BlobStore::open(directory, disk.clone())?),
+            store: Arc::new(store),
             recorder: recorder::Recorder::start(db.clone(), metrics.clone(), tasks.clone()),
             db,
             origin,
@@ -234,7 +236,7 @@ impl BlockCache {
             None => {
                 let entry = Arc::new(match known {
                     Some(retired) => self.replace(&retired)?,
-                    None => Entry::load(blob, &self.store, &self.db, self.space.changes())?,
+                    None => self.load(blob)?,
                 });
                 let lease = Lease::of(&entry).expect("nobody else knows it yet");
                 entries.retain(|_, entry| entry.strong_count() > 0);
@@ -252,6 +254,15 @@ impl BlockCache {
             self.recent.insert(lease.0.clone());
         }
         Ok(lease)
+    }
+
+    /// As the record and the disk have it. Under the lock of the entries.
+    fn load(&self, blob: Blob) -> Result<Entry, CacheError> {
+        let entry = Entry::load(blob, &self.store, &self.db, self.space.changes())?;
+        if self.space.ledger().bytes(&blob).is_some() {
+            entry.find_written();
+        }
+        Ok(entry)
     }
 
     /// A blob was opened or closed: what was used last is evicted last. In memory; recorded in time.

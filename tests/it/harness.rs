@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use test_hub::Hub;
-use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings};
+use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings, Verified};
 use weightfs::db::Database;
 use weightfs::fs::mount;
 use weightfs::fs::session::{MountPlan, Session, SessionError};
@@ -125,6 +125,21 @@ impl Node {
     pub fn keep(&self, endpoint: &str, repo: &str, commit: &str) {
         let (repo, commit) = (repo.parse().unwrap(), Revision::new(commit).unwrap());
         self.within(self.db.keep(endpoint, &repo, &commit)).unwrap();
+    }
+
+    pub fn release(&self, endpoint: &str, repo: &str, commit: &str) {
+        let (repo, commit) = (repo.parse().unwrap(), Revision::new(commit).unwrap());
+        self.within(self.db.release(endpoint, &repo, &commit)).unwrap();
+    }
+
+    /// Waits until what has landed is on record.
+    pub fn flush(&self) {
+        self.within(self.cache.flush());
+    }
+
+    /// Reads a content again from the disk.
+    pub fn verify(&self, blob: Blob) -> Verified {
+        self.within(self.cache.verify(blob, &mut |_| ())).unwrap()
     }
 
     pub fn evict(&self, blob: Blob) -> Evicted {
@@ -285,14 +300,46 @@ fn disk_usage(folder: &Path) -> u64 {
 
 /// Bytes that look like nothing else and are the same every time.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(next).flatten().take(len).collect()
+    let mut dice = Dice::new(seed);
+    let mut bytes = vec![0; len];
+    for word in bytes.chunks_mut(8) {
+        word.copy_from_slice(&dice.roll().to_le_bytes()[..word.len()]);
+    }
+    bytes
+}
+
+/// Chances that come again with their seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// One of `0..end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        // The upper half is the better one.
+        (((self.roll() >> 32) * end as u64) >> 32) as usize
+    }
+
+    /// Once in `times`.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// A whole number in the environment, by which somebody replays or prolongs a test.
+pub fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}: no whole number")))
 }
 
 /// The error number of what must fail.

@@ -5,8 +5,10 @@
 mod ahead;
 mod behind;
 mod failures;
+mod fio;
 mod harness;
 mod integrity;
+mod kills;
 mod layout;
 mod machine;
 mod metadata;
@@ -14,6 +16,7 @@ mod offline;
 mod passthrough;
 mod processes;
 mod reading;
+mod reference;
 mod space;
 mod transfer;
 mod verbs;

@@ -7,6 +7,7 @@ missing_packages() {
     # A compiler may be there without the C library's headers.
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     command -v c++ >/dev/null || echo g++
+    command -v fio >/dev/null || echo fio
     command -v setpriv >/dev/null || echo util-linux
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     if [ "$1" != build ]; then missing_python_packages; fi

@@ -503,3 +503,29 @@ async fn what_fits_exactly_is_kept_and_takes_nothing_from_others_on_its_way() {
     full.read(2).await;
     assert_eq!((full.held(), full.metrics.evicted_blobs.get()), (vec![10, 10, 10], 0));
 }
+
+/// A daemon that is killed has written what it had not come to record: it took up the disk beside the limit.
+#[tokio::test]
+async fn what_a_killed_daemon_left_unrecorded_counts_and_is_not_paid_for_twice() {
+    let full = Full::new(&[12 * MIB, 9 * MIB], SpaceSettings::default());
+    let file = full.file(0).clone();
+    let lease = full.lease(0);
+    full.read_range(&file, &lease, ByteRange::at(0, 2 * MIB)).await;
+    drop(lease);
+    full.cache.flush().await;
+    let path = full.cache.store.file(&file.blob).unwrap().path().to_owned();
+    let left = File::options().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&left, &vec![7; 4 * MIB as usize], 5 * MIB).unwrap();
+    drop(left);
+
+    let full = full.restart(limit(12)).await;
+    assert_eq!(full.held()[0], 6);
+    let lease = full.lease(0);
+    full.read_range(&file, &lease, ByteRange::at(6 * MIB, 2 * MIB)).await;
+    assert_eq!(full.held()[0], 6, "what is written in its place takes nothing more");
+    full.read_range(&file, &lease, ByteRange::at(10 * MIB, MIB)).await;
+    assert_eq!(full.held()[0], 7);
+    drop(lease);
+    full.read(1).await;
+    assert!(full.on_disk() <= 12 * MIB + (1 << 20), "{}", full.on_disk());
+}
