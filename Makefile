@@ -5,7 +5,7 @@ CASE ?=
 export MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full bench check setup clean
+.PHONY: help demo test test-full bench fuzz check setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,13 +19,19 @@ test: check ## every test: unit, mount, and the real clients' scenarios
 	tests/clients/run.sh
 
 test-full: check ## the same, and what is too slow for every change
-	cargo test --workspace -- --include-ignored
+	MODELS_RUNS=50000 cargo test --workspace -- --include-ignored
+	tests/fuzz.sh 300
 	tests/setup.sh clients
 	tests/clients/run.sh --full
 
 comma := ,
 bench: ## compare with downloads, other mounts and the plain disk (CASE=name,name: only these)
 	@tests/bench/run.sh $(subst $(comma), ,$(CASE))
+
+# Seconds for each parser.
+FUZZ_SECONDS ?= 60
+fuzz: ## libFuzzer on every parser of foreign input (FUZZ_SECONDS=60 for each)
+	@tests/fuzz.sh $(FUZZ_SECONDS)
 
 check: setup ## format, lints, layers and documentation
 	cargo fmt --all --check

@@ -2,6 +2,9 @@
 //!
 //! The modules below are listed from the top down, and each uses only those after it (`tests/layers.rs` checks it).
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 pub mod cli;
 
 pub mod daemon;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the top down. Modules of one line do not use each other; every other use goes downward.
 const LAYERS: &[&[&str]] = &[
-    &["main"],
+    &["main", "fuzzing"],
     &["cli"],
     &["daemon"],
     &["config"],

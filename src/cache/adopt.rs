@@ -69,7 +69,7 @@ impl Drop for Unproved {
         for range in self.blocks().filter(|_| self.written).map(|blocks| blocks.bytes(size)) {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             // Best effort: what is left takes up space until it comes anew, and is never served.
-            let _ = fallocate(&self.entry.file.file, flags, range.start, range.len());
+            let _ = fallocate(self.entry.file.descriptor(), flags, range.start, range.len());
         }
         self.end(Err(CacheError::GivenUp));
     }
@@ -126,13 +126,13 @@ impl Look {
             match self.target.as_ref().filter(|target| target.holds(block)) {
                 // What is hashed is what is kept: the source may change meanwhile.
                 Some(Unproved { entry, .. }) => {
-                    let ours = &entry.file.file;
+                    let ours = entry.file.descriptor();
                     if let Err(cause) = copy(&self.source, ours, range.start, range.len()) {
                         // Which of both files failed is told by reading the other.
                         self.source.read_exact_at(&mut self.buffer, range.start).map_err(unreadable)?;
                         return Err(entry.file.error(cause));
                     }
-                    let read = ours.read_exact_at(&mut self.buffer, range.start);
+                    let read = entry.file.read_exact_at(&mut self.buffer, range.start);
                     read.map_err(|cause| entry.file.error(cause))?;
                 }
                 None => {

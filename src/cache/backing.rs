@@ -28,7 +28,7 @@ impl BlockCache {
         let seal = seal.filter(|seal| seal.epoch == epoch)?;
         // A file that was taken away or replaced at its path shows it too: the loss of a name changes the ctime.
         match stamp {
-            Ok(stamp) if stamp == seal.file => Some(&entry.file.file),
+            Ok(stamp) if stamp == seal.file => Some(entry.file.descriptor()),
             Ok(stamp) => {
                 self.distrust(entry, &format!("it was {:?} and is {stamp:?}", seal.file));
                 None

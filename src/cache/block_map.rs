@@ -1,9 +1,6 @@
 //! Which blocks of one blob are present, and what they must hash to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-
+use super::sync::{AtomicU64, Mutex, Ordering};
 use crate::db::{CHUNK_BLOCKS, StoredChunk};
 use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange};
 

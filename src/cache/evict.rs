@@ -92,7 +92,8 @@ impl BlockCache {
             }
         }
         let Some(Doomed { path, bytes }) = entry.doomed.lock().take() else { return };
-        let deleted = tokio::task::spawn_blocking(|| path.and_then(std::fs::remove_file)).await;
+        let store = self.store.clone();
+        let deleted = tokio::task::spawn_blocking(move || path.and_then(|path| store.delete(&path))).await;
         if let Ok(Err(error)) = deleted
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -1,21 +1,24 @@
 //! One sparse file a blob, named by its content and length: `blobs/sha256/ab/ab01…-4096`.
 
 use std::fs::{DirEntry, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use rustix::fs::{OFlags, SeekFrom};
 
 use super::CacheError;
+use super::disk::Disk;
 use crate::db::FileStamp;
 use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockRange, ByteRange};
 
 pub(super) struct BlobStore {
     root: PathBuf,
+    disk: Arc<dyn Disk>,
     /// For names that last a moment.
     numbers: AtomicU64,
 }
@@ -35,10 +38,10 @@ impl BlobStore {
     /// How names begin that last for a moment only.
     const TEMPORARY: [&str; 2] = ["evicted-", "link-"];
 
-    pub(super) fn open(cache_directory: &Path) -> Result<Self, CacheError> {
+    pub(super) fn open(cache_directory: &Path, disk: Arc<dyn Disk>) -> Result<Self, CacheError> {
         let root = cache_directory.join("blobs");
         std::fs::create_dir_all(&root).map_err(|source| disk_error(&root, source))?;
-        let store = Self { root, numbers: AtomicU64::new(0) };
+        let store = Self { root, disk, numbers: AtomicU64::new(0) };
         store.remove_temporary().map_err(|source| disk_error(&store.root, source))?;
         Ok(store)
     }
@@ -94,8 +97,8 @@ impl BlobStore {
     pub(super) fn replace_by_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let link = self.root.join(format!("link-{}-{number}", std::process::id()));
-        std::fs::hard_link(from, &link)?;
-        std::fs::rename(&link, to).inspect_err(|_| drop(std::fs::remove_file(&link)))
+        self.disk.link(from, &link)?;
+        self.disk.rename(&link, to).inspect_err(|_| drop(self.disk.unlink(&link)))
     }
 
     /// Whether the file has all of the blob's bytes, right or wrong.
@@ -127,7 +130,7 @@ impl BlobStore {
     }
 
     pub(super) fn remove(&self, blob: &Blob) -> io::Result<()> {
-        std::fs::remove_file(self.path(blob))
+        self.disk.unlink(&self.path(blob))
     }
 
     fn path(&self, blob: &Blob) -> PathBuf {
@@ -150,34 +153,32 @@ impl BlobStore {
     /// A file of another size is not cut: its blocks fail their checksums and are fetched again.
     pub(super) fn file(&self, blob: &Blob) -> Result<BlobFile, CacheError> {
         let path = self.path(blob);
-        let open = || -> io::Result<File> {
-            std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-            if file.metadata()?.len() < blob.size {
-                file.set_len(blob.size)?;
-            }
-            Ok(file)
-        };
-        match open() {
-            Ok(file) => Ok(BlobFile { file, path, nowhere: false }),
+        let file = |file, nowhere| BlobFile { file, disk: self.disk.clone(), path: path.clone(), nowhere };
+        match self.disk.open(&path, blob.size) {
+            Ok(opened) => Ok(file(opened, false)),
             // What is read of it will not be kept; that is not the reader's trouble.
             Err(source) if is_full(&source) => match File::open("/dev/null") {
-                Ok(file) => Ok(BlobFile { file, path, nowhere: true }),
+                Ok(opened) => Ok(file(opened, true)),
                 Err(_) => Err(disk_error(&path, source)),
             },
             Err(source) => Err(disk_error(&path, source)),
         }
     }
 
+    /// Deletes a file that has lost its name. Where its space goes may take its time.
+    pub(super) fn delete(&self, doomed: &Path) -> io::Result<()> {
+        self.disk.unlink(doomed)
+    }
+
     /// Makes the file at `source` the blob's, under a second name. Only for a blob of which nothing is here.
     pub(super) fn link(&self, blob: &Blob, source: &Path) -> io::Result<()> {
         let path = self.path(blob);
         std::fs::create_dir_all(path.parent().expect("a blob lies in a folder"))?;
-        match std::fs::remove_file(&path) {
+        match self.disk.unlink(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        std::fs::hard_link(source, &path)?;
+        self.disk.link(source, &path)?;
         // One that this process may not write to could never be repaired.
         let writable = OpenOptions::new().read(true).write(true).open(&path);
         if writable.is_err() {
@@ -189,7 +190,7 @@ impl BlobStore {
     /// The blob has no file here any more.
     pub(super) fn unlink(&self, blob: &Blob) {
         let path = self.path(blob);
-        if let Err(error) = std::fs::remove_file(&path) {
+        if let Err(error) = self.disk.unlink(&path) {
             tracing::warn!(%error, path = %path.display(), "a file that is not what it is called stays");
         }
     }
@@ -200,7 +201,7 @@ impl BlobStore {
     pub(super) fn doom(&self, blob: &Blob) -> io::Result<PathBuf> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let doomed = self.root.join(format!("evicted-{}-{number}", std::process::id()));
-        std::fs::rename(self.path(blob), &doomed)?;
+        self.disk.rename(&self.path(blob), &doomed)?;
         Ok(doomed)
     }
 }
@@ -220,8 +221,8 @@ fn blob_named(tag: &str, name: &str) -> Option<Blob> {
     Some(Blob { id, size })
 }
 
-/// The blocks of which the file holds anything, if it takes more of the disk than the `recorded` bytes.
-pub(super) fn written_blocks(file: &File, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
+/// See [`BlobFile::written_blocks`].
+fn written_blocks(file: &File, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
     /// A file system's rounding and its own notes.
     const SLACK: u64 = BLOCK_SIZE / 4;
     let mut written = Vec::new();
@@ -242,22 +243,64 @@ pub(super) fn written_blocks(file: &File, size: u64, recorded: u64) -> io::Resul
     Ok(written)
 }
 
-/// What tells whether a file has been written to since.
-pub(super) fn stamp(file: &File) -> io::Result<FileStamp> {
-    const SECOND: i64 = 1_000_000_000;
-    let metadata = file.metadata()?;
-    let ctime_ns = metadata.ctime().saturating_mul(SECOND).saturating_add(metadata.ctime_nsec());
-    Ok(FileStamp { size: metadata.len(), ctime_ns })
-}
-
 /// A blob's open file and where it lies.
 pub(super) struct BlobFile {
-    pub(super) file: File,
+    file: File,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     nowhere: bool,
 }
 
 impl BlobFile {
+    /// The blocks of which the file holds anything, if it takes more of the disk than the `recorded` bytes.
+    pub(super) fn written_blocks(&self, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
+        written_blocks(&self.file, size, recorded)
+    }
+
+    /// Buffers of one write at the most.
+    const MOST: usize = 1024;
+
+    /// For the kernel to read past this process, and for advice.
+    pub(super) fn descriptor(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
+    pub(super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let len = buffer.len();
+        read_at_least(&*self.disk, &self.file, buffer, len, offset)
+    }
+
+    /// One write for all of it: the page cache then holds it in large folios, which map and read faster than small ones.
+    pub(super) fn write_all_at(&self, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = slices.as_mut_slice();
+        while !left.is_empty() {
+            let most = left.len().min(Self::MOST);
+            match uninterrupted(|| self.disk.pwritev(&self.file, &left[..most], offset))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                wrote => {
+                    offset += wrote as u64;
+                    IoSlice::advance_slices(&mut left, wrote);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// If it fails, what was written since the last time may be gone, whatever a read of it shows now.
+    pub(super) fn sync_data(&self) -> io::Result<()> {
+        uninterrupted(|| self.disk.sync_data(&self.file))
+    }
+
+    /// What tells whether the file has been written to since.
+    pub(super) fn stamp(&self) -> io::Result<FileStamp> {
+        self.disk.stamp(&self.file)
+    }
+
     pub(super) fn error(&self, source: io::Error) -> CacheError {
         disk_error(&self.path, source)
     }
@@ -293,6 +336,33 @@ impl BlobFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Fills the buffer up to `least` or further. A file that ends before that is an error.
+pub(super) fn read_at_least(
+    disk: &dyn Disk,
+    file: &File,
+    buffer: &mut [u8],
+    least: usize,
+    offset: u64,
+) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < least {
+        match uninterrupted(|| disk.pread(file, &mut buffer[filled..], offset + filled as u64))? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => filled += more,
+        }
+    }
+    Ok(())
+}
+
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 

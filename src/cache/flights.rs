@@ -1,12 +1,7 @@
 //! Single flight: every missing block has one leader, and the others wait until their own blocks have landed.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-use tokio::sync::watch;
-
 use super::CacheError;
+use super::sync::{Arc, AtomicU64, Mutex, Ordering, watch};
 use super::unkept::UnkeptRun;
 use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange, IdentityDigest};
 
@@ -74,22 +69,24 @@ impl Flights {
         identity: IdentityDigest,
         priority: Priority,
     ) -> Vec<Claim> {
-        // A flight lands its blocks before it leaves the list, so under this lock a block is present, flying or missing.
+        // A block is here before its flight says that it has landed, and flights join the list under this lock alone. So a
+        // block is asked for among the flights first: what none of them brings is here, or it is missing. The other way
+        // round it could land between the two looks, and would be fetched twice.
         let mut active = self.active.lock();
         let mut claims = Vec::new();
         let mut block = blocks.first;
         while block < blocks.end {
-            if is_here(block) {
-                block.0 += 1;
-            } else if let Some(flight) = active.iter().find(|flight| flight.brings(block)) {
+            if let Some(flight) = active.iter().find(|flight| flight.brings(block)) {
                 if priority == Priority::Demand {
                     flight.wanted.send_replace(true);
                 }
                 let until = flight.blocks.end.min(blocks.end);
                 claims.push(Claim::Wait(Wait { flight: flight.clone(), until, early: None }));
                 block = until;
+            } else if is_here(block) {
+                block.0 += 1;
             } else {
-                let free = |block: &BlockIndex| !is_here(*block) && !active.iter().any(|flight| flight.brings(*block));
+                let free = |block: &BlockIndex| !active.iter().any(|flight| flight.brings(*block)) && !is_here(*block);
                 let rest = BlockRange { first: block, end: blocks.end };
                 let run = rest.iter().take(longest).take_while(free).count() as u32;
                 let flight = Arc::new(Flight::new(BlockRange::new(block.0..block.0 + run), identity, priority));
@@ -110,14 +107,15 @@ impl Flights {
         priority: Priority,
     ) -> Option<Claim> {
         let mut active = self.active.lock();
-        if all.iter().all(is_here) {
-            return None;
-        }
+        // In this order, as above.
         if let Some(flight) = active.iter().find(|flight| flight.brings(all.first)) {
             if priority == Priority::Demand {
                 flight.wanted.send_replace(true);
             }
             return Some(Claim::Wait(flight.wait()));
+        }
+        if all.iter().all(is_here) {
+            return None;
         }
         let flight = Arc::new(Flight::new(all, identity, priority));
         active.push(flight.clone());

@@ -1,9 +1,7 @@
 //! A blob in use: its map, its file, its flights.
 
-use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -15,11 +13,12 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::CacheError;
 use super::block_map::BlockMap;
 use super::evict::Doomed;
-use super::files::{self, BlobFile, BlobStore};
+use super::files::{BlobFile, BlobStore};
 use super::flights::Flights;
+use super::holds::Holds;
 use super::uncached::UncachedFile;
 use super::unkept::UnkeptRuns;
-use crate::db::{Database, FileStamp, Seal};
+use crate::db::{Database, FileStamp, LandedBlock, Seal, StoredChunk};
 use crate::types::{Blob, BlockIndex, BlockRange, ByteRange};
 
 /// A hold on a blob: while it lives the blob's file stays open and is not evicted.
@@ -30,7 +29,7 @@ struct Hold(Arc<Entry>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.0.leases.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.holds.release() {
             self.0.space_changes.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -38,8 +37,7 @@ impl Drop for Hold {
 
 impl Clone for Lease {
     fn clone(&self) -> Self {
-        // It is not retired while this lease lives, so nobody looks at the count but to count.
-        self.0.leases.fetch_add(1, Ordering::AcqRel);
+        self.0.holds.again();
         Self(self.0.clone(), Hold(self.0.clone()))
     }
 }
@@ -47,9 +45,7 @@ impl Clone for Lease {
 impl Lease {
     /// `None` if the entry is being evicted.
     pub(super) fn of(entry: &Arc<Entry>) -> Option<Self> {
-        let more = |leases: u32| (leases != Entry::RETIRED).then(|| leases + 1);
-        entry.leases.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Self(entry.clone(), Hold(entry.clone())))
+        entry.holds.take().then(|| Self(entry.clone(), Hold(entry.clone())))
     }
 
     pub fn blob(&self) -> Blob {
@@ -79,7 +75,8 @@ impl Pages {
     pub fn drop_range(&self, range: ByteRange) {
         let Some(entry) = self.0.upgrade() else { return };
         let len = NonZeroU64::new(range.len());
-        if let Err(error) = rustix::fs::fadvise(&entry.file.file, range.start, len, rustix::fs::Advice::DontNeed) {
+        if let Err(error) = rustix::fs::fadvise(entry.file.descriptor(), range.start, len, rustix::fs::Advice::DontNeed)
+        {
             tracing::debug!(%error, blob = %entry.blob.id, "what was read stays in memory");
         }
     }
@@ -95,7 +92,7 @@ pub(super) struct Entry {
     pub(super) unkept: UnkeptRuns,
     /// There was no room for the last thing that was to be kept; some of it may be in memory.
     pub(super) is_tight: AtomicBool,
-    leases: AtomicU32,
+    holds: Holds,
     space_changes: Arc<AtomicU64>,
     /// Its file, once that is on its way out.
     pub(super) doomed: Mutex<Option<Doomed>>,
@@ -166,8 +163,6 @@ impl SealedTurn<'_> {
 impl Entry {
     /// Whole contents that may differ from their hash before it is given up.
     const MISMATCHES: u32 = 2;
-    /// Stands for "no lease, and none will be": the entry is on its way out.
-    const RETIRED: u32 = u32::MAX;
 
     pub(super) fn load(
         blob: Blob,
@@ -187,7 +182,7 @@ impl Entry {
 
     /// What takes up space already is not paid for twice: by a ledger that counts it, see [`BlobStore::taken`].
     pub(super) fn find_written(&self) {
-        let written = super::files::written_blocks(&self.file.file, self.blob.size, self.map.present_bytes());
+        let written = self.file.written_blocks(self.blob.size, self.map.present_bytes());
         written.unwrap_or_default().into_iter().for_each(|blocks| self.map.found_written(blocks));
     }
 
@@ -212,7 +207,7 @@ impl Entry {
             flights: Flights::default(),
             unkept: UnkeptRuns::default(),
             is_tight: AtomicBool::new(false),
-            leases: AtomicU32::new(0),
+            holds: Holds::default(),
             space_changes,
             doomed: Mutex::default(),
             checking: Default::default(),
@@ -227,19 +222,15 @@ impl Entry {
     /// Takes the entry out of use if nobody leases it. From then on nobody can, and nothing of it is here. Under the lock of
     /// the entries, where those wait who were refused a lease meanwhile.
     pub(super) fn retire(&self) -> bool {
-        if self.leases.compare_exchange(0, Self::RETIRED, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return false;
+        let retired = self.holds.retire(|| !self.file.is_open_elsewhere());
+        if retired {
+            self.lost(self.map.all());
         }
-        if self.file.is_open_elsewhere() {
-            self.leases.store(0, Ordering::Release);
-            return false;
-        }
-        self.lost(self.map.all());
-        true
+        retired
     }
 
     pub(super) fn is_leased(&self) -> bool {
-        !matches!(self.leases.load(Ordering::Acquire), 0 | Self::RETIRED)
+        self.holds.is_held()
     }
 
     /// Whether a reader can be answered about this block.
@@ -316,7 +307,7 @@ impl Entry {
             let into = &mut buffer[(part.start - range.start) as usize..(part.end - range.start) as usize];
             // What is on the disk was proved later than what is only in memory.
             if self.map.is_checked(block) || self.check(block, &mut scratch)? {
-                if self.file.file.read_exact_at(into, part.start).is_err() {
+                if self.file.read_exact_at(into, part.start).is_err() {
                     return Err(self.lost(BlockRange::new(block.0..block.0 + 1)));
                 }
             } else if let Some(run) = self.unkept.find(part) {
@@ -382,6 +373,20 @@ impl Entry {
         blocks
     }
 
+    /// Everything is lost but what is on record and has not come anew since.
+    pub(super) fn lost_but(&self, recorded: &[StoredChunk], anew: &[LandedBlock]) {
+        let mut sealing = self.sealing.lock();
+        let is_safe = |block: BlockIndex| {
+            let on_record = |chunk: &StoredChunk| chunk.has(block, self.map.sum(block));
+            recorded.iter().any(on_record) && !anew.iter().any(|landed| landed.block == block)
+        };
+        for block in self.map.all().iter().filter(|block| self.map.has(*block) && !is_safe(*block)) {
+            self.map.forget(BlockRange::new(block.0..block.0 + 1));
+        }
+        sealing.lost();
+        self.proofs.notify_waiters();
+    }
+
     /// Nothing is proved any more, though it may all be there. Answers whether it was sealed until now.
     pub(super) fn distrust(&self) -> bool {
         let mut sealing = self.sealing.lock();
@@ -399,7 +404,7 @@ impl Entry {
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
-        self.file.file.read_exact_at(&mut buffer[..len], range.start)?;
+        self.file.read_exact_at(&mut buffer[..len], range.start)?;
         Ok(&buffer[..len])
     }
 
@@ -408,7 +413,7 @@ impl Entry {
         let mut sum = Xxh3::new();
         pieces.iter().for_each(|piece| sum.update(piece));
         let offset = block.bytes(self.blob.size).start;
-        write_all_vectored_at(&self.file.file, pieces, offset).map_err(|source| self.file.error(source))?;
+        self.file.write_all_at(pieces, offset).map_err(|source| self.file.error(source))?;
         let sum = sum.digest128();
         self.map.land(block, sum);
         Ok(sum)
@@ -432,7 +437,7 @@ impl Entry {
             SealState::Sealed(seal) => Some(seal),
             SealState::Open | SealState::Proving => None,
         };
-        (seal, files::stamp(&self.file.file))
+        (seal, self.file.stamp())
     }
 
     /// Keeps the seal as it is while the file is given another look.
@@ -527,22 +532,4 @@ impl Entry {
         }
         Ok(())
     }
-}
-
-/// One write for the whole block: the page cache then holds it in large folios, which map and read faster than small ones.
-fn write_all_vectored_at(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
-    const MOST: usize = 1024;
-    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut left = slices.as_mut_slice();
-    while !left.is_empty() {
-        let wrote = match rustix::io::pwritev(file, &left[..left.len().min(MOST)], offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(wrote) => wrote,
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        offset += wrote as u64;
-        IoSlice::advance_slices(&mut left, wrote);
-    }
-    Ok(())
 }

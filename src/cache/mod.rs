@@ -14,11 +14,13 @@ mod backing;
 mod block_map;
 mod changes;
 mod copy_out;
+mod disk;
 mod evict;
 mod fetch;
 mod files;
 mod fill;
 mod flights;
+mod holds;
 mod lease;
 mod proved;
 mod recent;
@@ -29,6 +31,7 @@ mod seal;
 mod share;
 mod slots;
 mod space;
+mod sync;
 mod uncached;
 mod unkept;
 mod upkeep;
@@ -133,7 +136,7 @@ impl Fetched {
 
 /// The contents on this node, shared by every mount.
 pub struct BlockCache {
-    store: files::BlobStore,
+    store: Arc<files::BlobStore>,
     db: Arc<Database>,
     origin: Arc<dyn Origin>,
     metrics: Arc<Metrics>,
@@ -179,13 +182,24 @@ impl BlockCache {
         metrics: Arc<Metrics>,
         settings: CacheSettings,
     ) -> Result<Arc<Self>, CacheError> {
+        Self::open_on(Arc::new(disk::LocalDisk), directory, db, origin, metrics, settings)
+    }
+
+    fn open_on(
+        disk: Arc<dyn disk::Disk>,
+        directory: &Path,
+        db: Arc<Database>,
+        origin: Arc<dyn Origin>,
+        metrics: Arc<Metrics>,
+        settings: CacheSettings,
+    ) -> Result<Arc<Self>, CacheError> {
         let tasks = TaskTracker::new();
-        let store = files::BlobStore::open(directory)?;
+        let store = files::BlobStore::open(directory, disk.clone())?;
         let mut held = db.held_blobs()?;
         held.iter_mut().for_each(|held| held.bytes = store.taken(&held.blob, held.bytes));
         let for_unkept = settings.memory / 4;
         let cache = Arc::new(Self {
-            store,
+            store: Arc::new(store),
             recorder: recorder::Recorder::start(db.clone(), metrics.clone(), tasks.clone()),
             db,
             origin,
@@ -197,7 +211,7 @@ impl BlockCache {
             sharing: Mutex::default(),
             watchers: Mutex::default(),
             slots: slots::Slots::new(settings.memory - for_unkept),
-            space: space::Space::new(&directory.join("blobs"), settings.space, held),
+            space: space::Space::new(disk, &directory.join("blobs"), settings.space, held),
             unkept: unkept::Unkept::new(for_unkept),
             tasks,
             stopping: CancellationToken::new(),
@@ -438,7 +452,7 @@ impl BlockCache {
 
     /// Waits until everything that has landed is recorded.
     pub async fn flush(&self) {
-        self.recorder.flush().await;
+        let _ = self.recorder.flush().await;
     }
 
     /// Ends every fetch and records what has landed.

@@ -1,5 +1,6 @@
 //! Data, then sync, then record: what has landed goes into the database in batches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::lease::Entry;
 use crate::db::{Database, DbError, LandedBlock};
 use crate::metrics::Metrics;
-use crate::types::BlockRange;
+use crate::types::{Blob, BlockRange};
 
 pub(super) struct Recorder {
     events: Mutex<Option<mpsc::Sender<Event>>>,
@@ -24,8 +25,8 @@ enum Event {
     Forgotten(Arc<Entry>, BlockRange),
     /// Nothing of it is to stay on record, whatever landed before. Answered once it is struck off.
     Evicted(Arc<Entry>, oneshot::Sender<Result<(), DbError>>),
-    /// Answered once everything sent before is recorded.
-    Flush(oneshot::Sender<()>),
+    /// Answered once everything sent before is recorded, with what could not be.
+    Flush(oneshot::Sender<HashSet<Blob>>),
 }
 
 /// Blocks of one blob that are synced or will be, and are not on record.
@@ -38,6 +39,8 @@ impl Recorder {
     const QUEUE: usize = 4096;
     /// Blocks that a database which cannot write may leave behind; they are tried again with each batch.
     const LEFT: usize = 16 * 1024;
+    /// When they are tried again though nothing new has landed.
+    const RETRY: Duration = Duration::from_secs(5);
 
     pub(super) fn start(db: Arc<Database>, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
         let (events, queue) = mpsc::channel(Self::QUEUE);
@@ -48,9 +51,17 @@ impl Recorder {
     async fn run(db: Arc<Database>, metrics: Arc<Metrics>, mut queue: mpsc::Receiver<Event>) {
         let mut batch = Vec::with_capacity(Self::BATCH);
         let mut left = Unrecorded::new();
-        while queue.recv_many(&mut batch, Self::BATCH).await > 0 {
+        loop {
+            let received = queue.recv_many(&mut batch, Self::BATCH);
+            let ended = match left.is_empty() {
+                true => received.await == 0,
+                false => tokio::time::timeout(Self::RETRY, received).await.is_ok_and(|events| events == 0),
+            };
+            if ended {
+                return;
+            }
             let flushing = batch.iter().any(|event| matches!(event, Event::Flush(_)));
-            if !flushing && batch.len() < Self::BATCH {
+            if !flushing && (1..Self::BATCH).contains(&batch.len()) {
                 Self::gather(&mut queue, &mut batch).await;
             }
             left = Self::record(&db, &metrics, std::mem::take(&mut batch), left).await;
@@ -114,7 +125,12 @@ impl Recorder {
             let _ = done.send(db.strike_off(blob).await);
         }
         let mut left = Unrecorded::new();
-        for (entry, blocks) in blobs.into_iter().filter(|(_, blocks)| !blocks.is_empty()) {
+        for (entry, mut blocks) in blobs {
+            // What was lost since it landed is not what the file holds. What came anew is told of once more.
+            blocks.retain(|landed| entry.map.has(landed.block) && entry.map.sum(landed.block) == landed.sum);
+            if blocks.is_empty() {
+                continue;
+            }
             if let Err(error) = Self::record_blob(db, &entry, &blocks).await {
                 metrics.unrecorded_blocks.add(blocks.len() as u64);
                 let path = entry.file.path().display();
@@ -124,20 +140,25 @@ impl Recorder {
         }
         Self::shorten(&mut left);
         for done in waiting {
-            let _ = done.send(());
+            let _ = done.send(left.iter().map(|(entry, _)| entry.blob).collect());
         }
         left
     }
 
-    /// `Err` if the database did not take it, which may pass. A disk that cannot sync has lost what it was given.
+    /// `Err` if the database did not take it, which may pass.
+    ///
+    /// A disk that cannot sync may have lost what it was given, and says so once: whatever the page cache still shows, what
+    /// is not on record is fetched again.
     async fn record_blob(db: &Database, entry: &Arc<Entry>, blocks: &[LandedBlock]) -> Result<(), DbError> {
         let syncing = entry.clone();
-        let synced = tokio::task::spawn_blocking(move || syncing.file.file.sync_data()).await;
+        let synced = tokio::task::spawn_blocking(move || syncing.file.sync_data()).await;
         match synced.unwrap_or_else(|error| Err(error.into())) {
             Ok(()) => db.record(entry.blob, blocks.to_vec()).await,
             Err(error) => {
                 let path = entry.file.path().display();
-                tracing::error!(%error, %path, "blocks could not be synced; a restart will fetch them again");
+                tracing::error!(%error, %path, "the disk could not sync; what has landed since the last time is fetched again");
+                let recorded = db.coverage(&entry.blob).unwrap_or_default();
+                entry.lost_but(&recorded, blocks);
                 Ok(())
             }
         }
@@ -188,13 +209,15 @@ impl Recorder {
         Some(struck)
     }
 
-    pub(super) async fn flush(&self) {
+    /// Answers the blobs of which something could not be recorded.
+    pub(super) async fn flush(&self) -> HashSet<Blob> {
         let events = self.events.lock().clone();
-        let Some(events) = events else { return };
+        let Some(events) = events else { return HashSet::new() };
         let (done, flushed) = oneshot::channel();
-        if events.send(Event::Flush(done)).await.is_ok() {
-            let _ = flushed.await;
+        if events.send(Event::Flush(done)).await.is_err() {
+            return HashSet::new();
         }
+        flushed.await.unwrap_or_default()
     }
 
     /// Records what is in the queue and ends.

@@ -184,7 +184,7 @@ impl BlockCache {
     /// `None` if the file is not what it is called, or the daemon stops.
     fn prove_by_name(&self, entry: &Entry) -> Option<Recovered> {
         // Whoever wrote it may not have come to that.
-        entry.file.file.sync_data().ok()?;
+        entry.file.sync_data().ok()?;
         let mut file = UncachedFile::of(&entry.file).ok()?;
         let (mut proof, mut blocks) = (Proof::new(entry.blob), Vec::new());
         for block in entry.map.all().iter() {

@@ -1,6 +1,5 @@
 //! Proof of a whole blob: does it hash to what its origin calls it?
 
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use sha1::Sha1;
@@ -8,7 +7,7 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::lease::{Entry, SealingTurn};
-use super::{BlockCache, CacheError, files};
+use super::{BlockCache, CacheError};
 use crate::db::FileStamp;
 use crate::types::{Blob, BlobId, BlockRange};
 
@@ -73,7 +72,7 @@ fn prove_file(entry: &Entry) -> Verdict {
         let range = block.bytes(entry.blob.size);
         buffer.resize(range.len() as usize, 0);
         // A failed read of the local disk is a miss, not an error.
-        let read = entry.file.file.read_exact_at(&mut buffer, range.start);
+        let read = entry.file.read_exact_at(&mut buffer, range.start);
         if read.is_err() || xxh3_128(&buffer) != entry.map.sum(block) {
             return entry.check_again(block, &mut buffer).map_or_else(Verdict::Damaged, |_| Verdict::Unclear);
         }
@@ -116,7 +115,7 @@ impl BlockCache {
         proof: Option<[u8; 32]>,
     ) -> Result<(), CacheError> {
         // Before it is read: what is written from here on shows.
-        let stamp = files::stamp(&entry.file.file).map_err(|source| entry.file.error(source))?;
+        let stamp = entry.file.stamp().map_err(|source| entry.file.error(source))?;
         let verdict = match proof {
             Some(sha256) => Verdict::Proved(sha256),
             None => {
@@ -145,7 +144,10 @@ impl BlockCache {
     ) -> Result<(), CacheError> {
         entry.proved(turn);
         // The seal says that every block is recorded: it must not overtake the last of them.
-        self.recorder.flush().await;
+        if self.recorder.flush().await.contains(&entry.blob) || !entry.is_unchanged(turn) {
+            entry.unsealed(turn);
+            return Ok(());
+        }
         let seal = self.db.seal(entry.blob, sha256, stamp).await?;
         if entry.sealed(turn, seal) {
             tracing::debug!(blob = %entry.blob.id, epoch = seal.epoch, "complete and verified");

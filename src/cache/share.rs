@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use super::lease::Entry;
-use super::{BlockCache, CacheError, fetch, files};
+use super::{BlockCache, CacheError, fetch};
 use crate::db::FileStamp;
 use crate::types::Blob;
 
@@ -55,19 +55,19 @@ impl BlockCache {
         let _turn = self.sharing.lock();
         let (mut from_seal, mut to_seal) = (from.sealed_turn(), to.sealed_turn());
         let sound = |entry: &Entry, seal: Option<FileStamp>| -> io::Result<bool> {
-            Ok(seal == Some(files::stamp(&entry.file.file)?) && is_at_its_path(entry)?)
+            Ok(seal == Some(entry.file.stamp()?) && is_at_its_path(entry)?)
         };
         if !sound(from, from_seal.stamp())? || !sound(to, to_seal.stamp())? {
             return Ok(None);
         }
-        if inode(&from.file.file)? == inode(&to.file.file)? || !are_equal(from, to)? {
+        if inode(from.file.descriptor())? == inode(to.file.descriptor())? || !are_equal(from, to)? {
             return Ok(None);
         }
         self.store.replace_by_link(from.file.path(), to.file.path())?;
         // A link more or less is a change to both.
-        let stamp = files::stamp(&from.file.file)?;
+        let stamp = from.file.stamp()?;
         from_seal.restamp(stamp);
-        to_seal.restamp(files::stamp(&to.file.file)?);
+        to_seal.restamp(to.file.stamp()?);
         Ok(Some(stamp))
     }
 }
@@ -76,7 +76,7 @@ fn are_equal(one: &Entry, other: &Entry) -> io::Result<bool> {
     let (mut left, mut right) = (Vec::new(), Vec::new());
     for block in one.map.all().iter() {
         let range = block.bytes(one.blob.size);
-        for (bytes, file) in [(&mut left, &one.file.file), (&mut right, &other.file.file)] {
+        for (bytes, file) in [(&mut left, &one.file), (&mut right, &other.file)] {
             bytes.resize(range.len() as usize, 0);
             file.read_exact_at(bytes, range.start)?;
         }
@@ -94,5 +94,5 @@ fn inode(file: &File) -> io::Result<(u64, u64)> {
 /// Whether the open file is the one that the next start will find.
 fn is_at_its_path(entry: &Entry) -> io::Result<bool> {
     let there = std::fs::symlink_metadata(entry.file.path())?;
-    Ok(inode(&entry.file.file)? == (there.dev(), there.ino()))
+    Ok(inode(entry.file.descriptor())? == (there.dev(), there.ino()))
 }

@@ -1,6 +1,11 @@
 //! The cache against an origin that does as it is told.
 
+mod disks;
+mod faults;
+mod integrity;
+mod power;
 mod space;
+mod stories;
 mod transfer;
 
 use std::os::unix::fs::FileExt;
@@ -15,7 +20,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{BlockCache, CacheError, CacheSettings, Fill, IntegritySettings, Lease, SpaceSettings, files};
+use super::{BlockCache, CacheError, CacheSettings, Fill, IntegritySettings, Lease, SpaceSettings};
 use crate::db::{Database, Seal};
 use crate::metrics::Metrics;
 use crate::origin::{ByteStream, Origin, OriginError, OriginErrorKind};
@@ -178,7 +183,7 @@ impl Bench {
     }
 
     fn damage(&self, at: u64) {
-        self.lease().0.file.file.write_all_at(b"damage", at).unwrap();
+        self.lease().0.file.descriptor().write_all_at(b"damage", at).unwrap();
     }
 
     /// Ends in good order and starts again over the same folder.
@@ -389,7 +394,7 @@ async fn a_blob_that_lost_a_block_while_it_was_proved_is_not_sealed() {
     let first = lease.0.begin_sealing();
     entry.lost(BlockRange::new(3..4));
     if let Some(turn) = first {
-        let seal = Seal { epoch: 1, file: files::stamp(&entry.file.file).unwrap() };
+        let seal = Seal { epoch: 1, file: entry.file.stamp().unwrap() };
         assert!(!entry.sealed(turn, seal), "what it proved is gone");
     }
     assert!(entry.seal().is_none());
@@ -441,5 +446,3 @@ async fn the_smallest_budget_still_reads() {
     bench.cache.prefetch(&anybody(), &bench.file, &bench.lease(), whole);
     assert!(bench.read(whole).await.unwrap() == bench.content(whole));
 }
-
-mod integrity;

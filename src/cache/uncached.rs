@@ -2,17 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::files::BlobFile;
+use super::disk::Disk;
+use super::files::{BlobFile, read_at_least};
 use crate::types::{BLOCK_SIZE, ByteRange};
 
 /// Reads a block at a time. Neither takes pages from the readers nor leaves any behind.
 pub(super) struct UncachedFile {
     file: File,
+    disk: Arc<dyn Disk>,
     /// Room for one block at an address that direct reads take.
     buffer: Vec<u8>,
 }
@@ -24,17 +27,17 @@ impl UncachedFile {
     /// The file at a blob's path, which is what the next start will find. One that was taken away is read as long as it is
     /// open.
     pub(super) fn of(blob: &BlobFile) -> io::Result<Self> {
-        match Self::open(blob.path()) {
+        match Self::open(blob.path(), blob.disk()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let buffer = vec![0; BLOCK_SIZE as usize + Self::ALIGNMENT];
-                Ok(Self { file: blob.file.try_clone()?, buffer })
+                Ok(Self { file: blob.descriptor().try_clone()?, disk: blob.disk(), buffer })
             }
             opened => opened,
         }
     }
 
     /// On a file system without direct reads it reads as everybody does.
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, disk: Arc<dyn Disk>) -> io::Result<Self> {
         let open = |flags: OFlags| {
             let flags = flags | OFlags::NOFOLLOW;
             OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
@@ -45,7 +48,7 @@ impl UncachedFile {
             }
             opened => opened,
         };
-        Ok(Self { file: file?, buffer: vec![0; BLOCK_SIZE as usize + Self::ALIGNMENT] })
+        Ok(Self { file: file?, disk, buffer: vec![0; BLOCK_SIZE as usize + Self::ALIGNMENT] })
     }
 
     /// The bytes of one block. A file that ends before them is an error.
@@ -53,15 +56,7 @@ impl UncachedFile {
         let len = range.len() as usize;
         let first = self.buffer.as_ptr().align_offset(Self::ALIGNMENT);
         let room = &mut self.buffer[first..first + len.next_multiple_of(Self::ALIGNMENT)];
-        let mut filled = 0;
-        while filled < len {
-            match self.file.read_at(&mut room[filled..], range.start + filled as u64) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(more) => filled += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        read_at_least(&*self.disk, &self.file, room, len, range.start)?;
         Ok(&room[..len])
     }
 }
@@ -76,7 +71,7 @@ mod tests {
         let path = folder.path().join("blob");
         let bytes: Vec<u8> = (0..BLOCK_SIZE as usize + 4999).map(|at| ((at * 7) >> 2) as u8).collect();
         std::fs::write(&path, &bytes).unwrap();
-        let mut file = UncachedFile::open(&path).unwrap();
+        let mut file = UncachedFile::open(&path, Arc::new(crate::cache::disk::LocalDisk)).unwrap();
         assert!(file.block(ByteRange::new(0, BLOCK_SIZE)).unwrap() == &bytes[..BLOCK_SIZE as usize]);
         let rest = ByteRange::new(BLOCK_SIZE, bytes.len() as u64);
         assert!(file.block(rest).unwrap() == &bytes[BLOCK_SIZE as usize..]);

@@ -1,6 +1,6 @@
 //! What is seen to in time: uses are recorded, and what the policy says goes.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ pub(super) async fn run(cache: Weak<BlockCache>, stopping: CancellationToken) {
         }
         let Some(cache) = cache.upgrade() else { return };
         cache.save_uses().await;
+        cache.seal_left_open().await;
         if Instant::now() >= next_check {
             if let Err(error) = cache.check_space().await {
                 tracing::warn!(%error, "the cache's limits could not be checked");
@@ -35,6 +36,13 @@ pub(super) async fn run(cache: Weak<BlockCache>, stopping: CancellationToken) {
 }
 
 impl BlockCache {
+    /// Seals what was complete while the database could not say so.
+    pub(super) async fn seal_left_open(self: &Arc<Self>) {
+        let unrecorded = self.recorder.flush().await;
+        let entries: Vec<_> = self.entries.lock().values().filter_map(Weak::upgrade).collect();
+        entries.iter().filter(|entry| !unrecorded.contains(&entry.blob)).for_each(|entry| self.seal_if_complete(entry));
+    }
+
     /// Records what was used since the last time.
     pub(super) async fn save_uses(&self) {
         let uses = self.space.ledger().take_unsaved();

@@ -24,7 +24,7 @@ pub fn read(path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigErr
     parse(&text, path, surroundings)
 }
 
-fn parse(text: &str, path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigError> {
+pub(super) fn parse(text: &str, path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigError> {
     let syntax = |cause: serde_saphyr::Error| ConfigError::Syntax { path: path.to_owned(), cause: cause.to_string() };
     let tree: Option<Spanned<Tree>> = serde_saphyr::from_str(text).map_err(syntax)?;
     let mut file = File { path, surroundings, layer: Layer::default() };

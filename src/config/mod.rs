@@ -6,6 +6,8 @@
 mod environment;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod layers;
 mod places;
 mod reference;

@@ -51,6 +51,12 @@ impl StoredChunk {
         Self { chunk, present: 0, sums: vec![0; CHUNK_BLOCKS as usize] }
     }
 
+    /// Whether the block is recorded with this checksum.
+    pub fn has(&self, block: BlockIndex, sum: u128) -> bool {
+        let bit = block.0 % CHUNK_BLOCKS;
+        block.0 / CHUNK_BLOCKS == self.chunk && self.present >> bit & 1 == 1 && self.sums[bit as usize] == sum
+    }
+
     fn mark(&mut self, landed: LandedBlock) {
         let bit = landed.block.0 % CHUNK_BLOCKS;
         self.present |= 1 << bit;

@@ -11,6 +11,8 @@ mod nodes;
 mod opening;
 mod repos;
 mod schema;
+#[cfg(test)]
+pub mod trouble;
 mod uses;
 mod writer;
 

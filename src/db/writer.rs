@@ -4,19 +4,29 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use parking_lot::RwLock;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::DbError;
 use super::damage::{Watch, is_damage};
 
-/// A unit of work. It runs inside the batch's transaction and returns what announces the outcome after the commit.
-type Job = Box<dyn FnOnce(&Connection, &Watch) -> Announce + Send>;
+/// A unit of work. It runs inside the batch's transaction, if there still is one, and returns what announces the outcome
+/// after the commit.
+type Job = Box<dyn FnOnce(Option<&Connection>, &Watch) -> Announce + Send>;
 type Announce = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 pub(super) struct Writer {
     jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
+    #[cfg(test)]
+    pub(super) troubles: Arc<super::trouble::Troubles>,
+}
+
+/// What the writing thread does with jobs that waited together.
+struct Batches {
+    watch: Arc<Watch>,
+    #[cfg(test)]
+    troubles: Arc<super::trouble::Troubles>,
 }
 
 impl Writer {
@@ -28,6 +38,13 @@ impl Writer {
     /// `turns` are taken with readers, if they must not read meanwhile.
     pub(super) fn start(mut connection: Connection, turns: Option<Arc<RwLock<()>>>, watch: Arc<Watch>) -> Self {
         let (jobs, queue) = mpsc::sync_channel(Self::QUEUE);
+        #[cfg(test)]
+        let troubles = Arc::<super::trouble::Troubles>::default();
+        let batches = Batches {
+            watch,
+            #[cfg(test)]
+            troubles: troubles.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("db-writer".to_owned())
             .spawn(move || {
@@ -35,7 +52,9 @@ impl Writer {
                     let batch: Vec<Job> =
                         std::iter::once(first).chain(queue.try_iter().take(Self::BATCH - 1)).collect();
                     let _turn = turns.as_ref().map(|turns| turns.write());
-                    Self::run(&mut connection, batch, &watch);
+                    #[cfg(test)]
+                    let _calm = batches.troubles.calm();
+                    batches.run(&mut connection, batch);
                 }
                 // The last one out leaves one file: everything in the log goes into the database.
                 if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
@@ -43,23 +62,47 @@ impl Writer {
                 }
             })
             .expect("a thread can be started at start-up");
-        Self { jobs: Some(jobs), thread: Some(thread) }
+        Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            #[cfg(test)]
+            troubles,
+        }
     }
 
-    fn run(connection: &mut Connection, batch: Vec<Job>, watch: &Watch) {
-        let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-            Ok(transaction) => transaction,
-            // Dropping the jobs tells their callers that the write did not happen.
-            Err(error) => {
-                watch.look_at(&error);
-                return tracing::error!(%error, "the database refuses writes");
-            }
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let (sender, outcome) = oneshot::channel();
+        let job: Job = Box::new(move |connection, watch| {
+            let result = connection.map(|connection| {
+                in_savepoint(connection, job).inspect_err(|error| watch.look_at(error)).map_err(DbError::from)
+            });
+            Box::new(move |committed| {
+                // A job that did not run hears why the batch failed.
+                let _ = sender.send(committed.and(result.unwrap_or(Err(DbError::Closed))));
+            })
+        });
+        self.jobs.as_ref().ok_or(DbError::Closed)?.send(job).map_err(|_| DbError::Closed)?;
+        outcome.await.map_err(|_| DbError::Closed)?
+    }
+}
+
+impl Batches {
+    fn run(&self, connection: &mut Connection, batch: Vec<Job>) {
+        let announcements = |transaction: Option<&Connection>| -> Vec<Announce> {
+            // A write that finds no room, or a disk that fails, may take the whole transaction back.
+            let alive = |transaction: &&Connection| !transaction.is_autocommit();
+            batch.into_iter().map(|job| job(transaction.filter(alive), &self.watch)).collect()
         };
-        let announcements: Vec<Announce> = batch.into_iter().map(|job| job(&transaction, watch)).collect();
-        let committed = transaction.commit();
+        let (announcements, committed) = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(transaction) => (announcements(Some(&transaction)), self.commit(transaction)),
+            Err(error) => (announcements(None), Err(error)),
+        };
         if let Err(error) = &committed {
-            watch.look_at(error);
-            tracing::error!(%error, "the database could not commit");
+            self.watch.look_at(error);
+            tracing::error!(%error, "the database could not write");
         }
         for announce in announcements {
             announce(match &committed {
@@ -70,19 +113,10 @@ impl Writer {
         }
     }
 
-    pub(super) async fn submit<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, DbError> {
-        let (sender, outcome) = oneshot::channel();
-        let job: Job = Box::new(move |connection, watch| {
-            let result = in_savepoint(connection, job).inspect_err(|error| watch.look_at(error));
-            Box::new(move |committed| {
-                let _ = sender.send(committed.and(result.map_err(DbError::from)));
-            })
-        });
-        self.jobs.as_ref().ok_or(DbError::Closed)?.send(job).map_err(|_| DbError::Closed)?;
-        outcome.await.map_err(|_| DbError::Closed)?
+    fn commit(&self, transaction: Transaction<'_>) -> Result<(), rusqlite::Error> {
+        #[cfg(test)]
+        self.troubles.strike()?;
+        transaction.commit()
     }
 }
 
@@ -93,6 +127,10 @@ fn in_savepoint<T>(
 ) -> Result<T, rusqlite::Error> {
     connection.execute_batch("SAVEPOINT job")?;
     let result = job(connection);
+    if result.is_err() && connection.is_autocommit() {
+        // There is nothing left to take back.
+        return result;
+    }
     connection.execute_batch(if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })?;
     result
 }

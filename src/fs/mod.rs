@@ -13,6 +13,8 @@ mod discard;
 mod errno;
 mod error;
 mod fuse;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handles;
 mod list;
 mod loads;

@@ -249,6 +249,6 @@ impl ModelFs {
 }
 
 /// The forty digits of a commit, with or without a newline.
-fn parse_commit(written: &[u8]) -> Option<Commit> {
+pub(super) fn parse_commit(written: &[u8]) -> Option<Commit> {
     std::str::from_utf8(written).ok()?.trim().parse().ok()
 }

@@ -7,6 +7,8 @@
 
 mod ahead;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gguf;
 mod layout;
 mod looks;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::disk::{Disk, DiskSpace};
 use crate::db::{HeldBlob, now};
 use crate::types::{Blob, RepoId};
 pub(super) use ledger::{Ledger, Load};
@@ -59,6 +60,7 @@ pub struct SpaceState {
 
 pub(super) struct Space {
     pub(super) settings: SpaceSettings,
+    disk: Arc<dyn Disk>,
     /// On the file system whose free space counts.
     directory: PathBuf,
     ledger: Mutex<Ledger>,
@@ -93,11 +95,17 @@ impl Space {
     const QUIET: Duration = Duration::from_secs(60);
     const WARNED: usize = 1024;
 
-    pub(super) fn new(directory: &Path, settings: SpaceSettings, held: Vec<HeldBlob>) -> Arc<Self> {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        settings: SpaceSettings,
+        held: Vec<HeldBlob>,
+    ) -> Arc<Self> {
         let mut ledger = Ledger::default();
         ledger.enter(held);
         Arc::new(Self {
             settings,
+            disk,
             directory: directory.to_owned(),
             ledger: Mutex::new(ledger),
             evicting: tokio::sync::Mutex::default(),
@@ -148,7 +156,7 @@ impl Space {
     }
 
     /// What must go before `bytes` more may come.
-    fn lack(&self, ledger: &Ledger, available: Option<Available>, bytes: u64) -> u64 {
+    fn lack(&self, ledger: &Ledger, available: Option<DiskSpace>, bytes: u64) -> u64 {
         let by_limit = self.settings.max_size.map_or(0, |max| (ledger.total() + bytes).saturating_sub(max));
         // What is promised is not written yet. A disk that does not say how full it is has the last word by itself.
         let by_disk =
@@ -158,14 +166,13 @@ impl Space {
     }
 
     /// What is to stay free on the disk.
-    fn floor(&self, disk: Available) -> u64 {
+    fn floor(&self, disk: DiskSpace) -> u64 {
         let reserve = (disk.size / 100).clamp(Self::RESERVE.0, Self::RESERVE.1);
         reserve.max(self.settings.min_free.unwrap_or(0))
     }
 
-    fn available(&self) -> Option<Available> {
-        let stat = rustix::fs::statvfs(&self.directory).ok()?;
-        Some(Available { free: stat.f_bavail * stat.f_frsize, size: stat.f_blocks * stat.f_frsize })
+    fn available(&self) -> Option<DiskSpace> {
+        self.disk.space(&self.directory).ok()
     }
 
     pub(super) fn state(&self) -> SpaceState {
@@ -214,12 +221,6 @@ impl Space {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Available {
-    free: u64,
-    size: u64,
-}
-
 impl Reservation {
     /// A block has been written into what was reserved for it.
     pub(super) fn spend(&mut self, blob: Blob, bytes: u64, load: &Load) {
@@ -245,7 +246,7 @@ mod tests {
 
     fn space(settings: SpaceSettings) -> (tempfile::TempDir, Arc<Space>) {
         let folder = tempfile::tempdir().unwrap();
-        let space = Space::new(folder.path(), settings, Vec::new());
+        let space = Space::new(Arc::new(crate::cache::disk::LocalDisk), folder.path(), settings, Vec::new());
         (folder, space)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cache::Verified;
+use crate::cache::disk::{Disk, LocalDisk};
 
 async fn verify(bench: &Bench) -> Verified {
     let (mut last, size) = (0, bench.file.blob.size);
@@ -372,7 +373,7 @@ async fn equal_contents_of_two_names_become_one_file_and_stay_sealed() {
     let paths: Vec<_> = leases.iter().map(|lease| lease.0.file.path().to_owned()).collect();
     until("they are one file", || inode(&paths[0]) == inode(&paths[1])).await;
     let stamped = |bench: &Bench| {
-        let stamp = files::stamp(&std::fs::File::open(&paths[0]).unwrap()).unwrap();
+        let stamp = LocalDisk.stamp(&std::fs::File::open(&paths[0]).unwrap()).unwrap();
         [&lfs, &git].iter().all(|file| bench.cache.db.blob(&file.blob).unwrap().unwrap().seal.unwrap().file == stamp)
     };
     until("both are recorded as they look now", || stamped(&bench)).await;

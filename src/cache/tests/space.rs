@@ -16,14 +16,14 @@ const MIB: u64 = BLOCK_SIZE;
 
 /// Serves many contents, each the only file of a model of its own.
 #[derive(Default)]
-struct Library {
-    contents: HashMap<BlobId, Vec<u8>>,
-    files: Vec<RemoteFile>,
+pub(super) struct Library {
+    pub(super) contents: HashMap<BlobId, Vec<u8>>,
+    pub(super) files: Vec<RemoteFile>,
     flips: AtomicUsize,
 }
 
 impl Library {
-    fn of(sizes: &[u64]) -> Self {
+    pub(super) fn of(sizes: &[u64]) -> Self {
         let mut library = Self::default();
         for (number, size) in sizes.iter().enumerate() {
             // A pattern whose length is no power of two: no block is like another.
@@ -458,7 +458,7 @@ async fn whoever_wants_a_blob_while_it_is_evicted_begins_anew() {
 
 /// From now on every write to the blob's file fails as on a full disk; until what this answers is given back.
 fn fill_disk_under(lease: &Lease) -> File {
-    let file = &lease.0.file.file;
+    let file = lease.0.file.descriptor();
     let good = file.try_clone().unwrap();
     swap(file, &File::options().write(true).open("/dev/full").unwrap());
     good
@@ -481,7 +481,7 @@ async fn a_write_that_the_disk_refuses_is_not_the_readers_trouble_and_keeping_re
         full.read(number).await;
         assert!(full.metrics.unkept_blocks.get() > before);
         assert_eq!(full.held()[number], 0);
-        swap(&lease.0.file.file, &good);
+        swap(lease.0.file.descriptor(), &good);
         full.cache.space.resume();
         // What is in memory still answers, and makes way for what is to be kept.
         full.read(number).await;

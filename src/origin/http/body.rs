@@ -42,7 +42,7 @@ pub fn stream(
 
 /// What a body holds in relation to the range, and whether its end is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// The range, its length vouched for by `Content-Length`.
     Range,
     /// The range, said to be; the body ends when it ends.
@@ -52,7 +52,7 @@ enum Shape {
 }
 
 impl Shape {
-    fn of(status: StatusCode, headers: &HeaderMap, wanted: Wanted) -> Result<Self, String> {
+    pub(super) fn of(status: StatusCode, headers: &HeaderMap, wanted: Wanted) -> Result<Self, String> {
         if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
             return Err(format!("the body is encoded as {encoding:?}, though only identity was asked for"));
         }

@@ -5,6 +5,8 @@
 mod body;
 mod clients;
 pub mod dates;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod headers;
 
 use std::error::Error;

@@ -175,6 +175,14 @@ fn read_info(answer: InfoAnswer) -> Result<Info, String> {
     Ok(Info { commit, private: answer.private == Value::Bool(true), gated, modified_at })
 }
 
+/// As an answer that arrived.
+#[cfg(any(test, fuzzing))]
+pub(super) fn parse_info(answer: &[u8], repo: &RepoId) -> Option<Snapshot> {
+    let mut answer: InfoAnswer = serde_json::from_slice(answer).ok()?;
+    let siblings = std::mem::take(&mut answer.siblings);
+    Some(read_info(answer).ok()?.snapshot(repo, listing::of_siblings(siblings)?))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -8,6 +8,8 @@ mod answer;
 mod api;
 mod ask;
 mod auth;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod listing;
 mod lookups;
 mod patience;
