@@ -224,8 +224,8 @@ fn blob_named(tag: &str, name: &str) -> Option<Blob> {
     Some(Blob { id, size })
 }
 
-/// The blocks of which the file holds anything, if it takes more of the disk than the `recorded` bytes.
-pub(super) fn written_blocks(file: &File, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
+/// See [`BlobFile::written_blocks`].
+fn written_blocks(file: &File, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
     /// A file system's rounding and its own notes.
     const SLACK: u64 = BLOCK_SIZE / 4;
     let mut written = Vec::new();
@@ -257,6 +257,11 @@ pub(super) struct BlobFile {
 impl BlobFile {
     /// Buffers of one write at the most.
     const MOST: usize = 1024;
+
+    /// The blocks of which the file holds anything, if it takes more of the disk than the `recorded` bytes.
+    pub(super) fn written_blocks(&self, size: u64, recorded: u64) -> io::Result<Vec<BlockRange>> {
+        written_blocks(&self.file, size, recorded)
+    }
 
     /// For the kernel to read past this process, and for advice.
     pub(super) fn descriptor(&self) -> &File {

@@ -182,7 +182,7 @@ impl Entry {
 
     /// What takes up space already is not paid for twice: by a ledger that counts it, see [`BlobStore::taken`].
     pub(super) fn find_written(&self) {
-        let written = super::files::written_blocks(self.file.descriptor(), self.blob.size, self.map.present_bytes());
+        let written = self.file.written_blocks(self.blob.size, self.map.present_bytes());
         written.unwrap_or_default().into_iter().for_each(|blocks| self.map.found_written(blocks));
     }
 

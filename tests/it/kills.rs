@@ -8,11 +8,12 @@ mod readers;
 mod record;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -102,7 +103,10 @@ fn storm(kills: usize) {
         let _end = EndsWithMe(&storm);
         killer.run(kills);
     });
-    killer.read_everything();
+    killer.live_on(&Life { number: u64::MAX - 1, is_limited: true, errand: None });
+    killer.assert_limit_holds();
+    killer.live_on(&Life { number: u64::MAX, is_limited: false, errand: None });
+    killer.assert_all_is_there();
     assert!(storm.reads.load(Ordering::Acquire) > kills as u64, "hardly anything was read");
 }
 
@@ -201,12 +205,23 @@ impl Killer<'_> {
             let words: Vec<&str> = errand.iter().map(String::as_str).collect();
             self.command(life, &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         });
+        if self.dice.once_in(2) {
+            self.wait_for_a_read();
+        }
         thread::sleep(Duration::from_millis(self.dice.below(LONGEST_LIFE_MS) as u64));
         self.storm.life.store(0, Ordering::Release);
         kill(daemon, Signal::SIGKILL).unwrap();
         // It may have come too late, and be a daemon of its own.
         errand.iter_mut().for_each(kill_and_bury);
         eventually("the daemon is dead", || lock::probe(&self.machine.path("cache")).unwrap() == LockState::Free);
+    }
+
+    /// On a machine that is slow today a life would be over before it began. Where nothing comes at all the kill does.
+    fn wait_for_a_read(&self) {
+        let (before, deadline) = (self.storm.reads.load(Ordering::Acquire), Instant::now() + Duration::from_secs(2));
+        while self.storm.reads.load(Ordering::Acquire) == before && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Takes the dead mount away and mounts anew, as anybody would. From then on an error is the daemon's.
@@ -238,22 +253,33 @@ impl Killer<'_> {
         self.known = found;
     }
 
-    /// One last life, without a kill.
-    fn read_everything(&mut self) {
-        let life = Life { number: u64::MAX, is_limited: false, errand: None };
+    /// A life without a kill: everything is read.
+    fn live_on(&mut self, life: &Life) {
         self.hub.clear_faults();
         self.hub.clear_log();
-        self.start(&life);
+        self.start(life);
         for original in self.storm.originals() {
             let path = self.storm.directory.join(&original.path);
             assert!(fs::read(&path).unwrap() == original.bytes, "{} reads wrong", path.display());
         }
         self.machine.succeed(&["umount", self.storm.directory.to_str().unwrap()]);
         eventually("the daemon has ended", || self.machine.has_ended());
-        self.judge(&life);
+        self.judge(life);
+    }
+
+    /// What was left lying about counts too.
+    fn assert_limit_holds(&self) {
+        let taken: u64 = self.blobs().iter().map(|file| fs::metadata(file).unwrap().blocks() * 512).sum();
+        assert!(taken <= (LIMIT + MIB) as u64, "{taken} bytes on the disk, and {LIMIT} is the limit");
+    }
+
+    fn assert_all_is_there(&self) {
         self.known.assert_all_there(self.storm.originals());
-        let files = files_below(&self.machine.path("cache/blobs"));
-        assert_eq!(files.len(), self.storm.originals().count(), "one file for each content: {files:?}");
+        assert_eq!(self.blobs().len(), self.storm.originals().count(), "one file for each content: {:?}", self.blobs());
+    }
+
+    fn blobs(&self) -> Vec<PathBuf> {
+        files_below(&self.machine.path("cache/blobs"))
     }
 }
 

@@ -219,7 +219,7 @@ impl Real {
         self.kept.insert(commit);
         // What is whole and not recorded may still turn out wrong.
         self.world.node().flush();
-        self.must_stay = self.contents_of_kept().into_iter().filter(|content| self.is_whole(*content)).collect();
+        self.must_stay = self.contents_of_kept().into_iter().filter(|content| self.is_here(*content)).collect();
     }
 
     fn release(&mut self, commit: usize) {
@@ -282,6 +282,8 @@ impl Real {
         let node = Node::default();
         self.world.restart_after(options(&node, self.before_read), |_| flip(&stored, at));
         self.damaged.insert(name.content);
+        // What is found damaged while the Hub is away is struck off, and its file is swept.
+        self.must_stay.remove(&name.content);
         self.restarted(&node);
     }
 
