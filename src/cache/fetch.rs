@@ -242,8 +242,7 @@ impl Leader {
     fn serve_early(&self, block: BlockIndex, pieces: &[Bytes]) {
         let run = UnkeptRun::beginning(self.entry.blob, block, pieces.concat().into());
         self.entry.unkept.add(&run);
-        self.flight.hold(&run);
-        self.flight.arrived(run.end());
+        self.flight.arrived(&run);
     }
 
     async fn receive_block(&self, block: BlockIndex, pieces: Vec<Bytes>) -> Result<(), CacheError> {

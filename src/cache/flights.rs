@@ -24,6 +24,8 @@ pub(super) struct Flight {
     priority: Priority,
     /// What landed nowhere, for as long as somebody waits for it.
     unkept: Mutex<Vec<Arc<UnkeptRun>>>,
+    /// The beginning of the first block, as far as a reader was told of it.
+    beginning: Mutex<Option<Arc<UnkeptRun>>>,
     /// Where a reader's need of the first block ends, if somebody waits for less than the block.
     early: AtomicU64,
 }
@@ -149,6 +151,7 @@ impl Flight {
             wanted: watch::Sender::new(priority == Priority::Demand),
             priority,
             unkept: Mutex::default(),
+            beginning: Mutex::default(),
             early: AtomicU64::new(Self::NO_NEED),
         }
     }
@@ -179,8 +182,11 @@ impl Flight {
         self.early.load(Ordering::Acquire) <= place
     }
 
-    /// The first block can be read up to `place`, from what [`Flight::hold`] holds.
-    pub(super) fn arrived(&self, place: u64) {
+    /// The first block can be read as far as `beginning` goes. It takes the place of a shorter one: many small readers of
+    /// one block do not each cost a block of memory.
+    pub(super) fn arrived(&self, beginning: &Arc<UnkeptRun>) {
+        let place = beginning.end();
+        *self.beginning.lock() = Some(beginning.clone());
         // One who came in between with a greater need waits for the block.
         self.early.store(Self::NO_NEED, Ordering::Release);
         self.progress.send_modify(|progress| progress.arrived = place);

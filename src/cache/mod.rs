@@ -119,18 +119,19 @@ pub struct IntegritySettings {
 
 /// What a fetch brought, held for the reader who asked for it.
 #[derive(Default)]
-pub struct Fetched(#[expect(dead_code, reason = "it is there to be held")] Vec<Arc<unkept::UnkeptRun>>);
+pub struct Fetched(Vec<Arc<unkept::UnkeptRun>>);
 
 impl Fetched {
-    fn hold(entry: &Entry, range: ByteRange) -> Self {
-        let read_at_once = range.len() <= BlockCache::HOLD_AT_ONCE;
-        Self(if read_at_once { entry.unkept.hold(range) } else { Vec::new() })
-    }
-
-    /// `None` if something is still missing.
-    fn complete(entry: &Entry, range: ByteRange) -> Option<Self> {
-        let held = Self::hold(entry, range);
-        entry.can_answer(range).then_some(held)
+    /// Holds what of `range` is in memory now, besides what it holds already.
+    fn hold(&mut self, entry: &Entry, range: ByteRange) {
+        if range.len() > BlockCache::HOLD_AT_ONCE {
+            return;
+        }
+        for run in entry.unkept.hold(range) {
+            if !self.0.iter().any(|held| Arc::ptr_eq(held, &run)) {
+                self.0.push(run);
+            }
+        }
     }
 }
 
@@ -328,11 +329,14 @@ impl BlockCache {
         lease: &Lease,
         range: ByteRange,
     ) -> Result<Fetched, CacheError> {
-        let mut outcome = Ok(Fetched::default());
+        let (mut fetched, mut outcome) = (Fetched::default(), Ok(()));
         for _ in 0..Self::ROUNDS {
             let mut waits = self.claim(identity, file, lease, range.blocks(), Priority::Demand)?;
             waits.iter_mut().for_each(|wait| wait.only_until(range.end));
-            outcome = Ok(Fetched::default());
+            // What is here in memory only must not go while the rest comes: else readers of more than one block take
+            // them from each other for ever.
+            fetched.hold(&lease.0, range);
+            outcome = Ok(());
             for wait in &waits {
                 if let Err(error) = wait.landed().await {
                     // Another identity was refused what this one may have: ask again with this one's credential.
@@ -345,15 +349,13 @@ impl BlockCache {
                     outcome = Err(error);
                 }
             }
-            if outcome.is_ok() && waits.is_empty() {
-                return Ok(Fetched::hold(&lease.0, range));
-            }
-            // The flights hold what is in memory only until here.
-            if let Some(fetched) = Fetched::complete(&lease.0, range) {
+            // The flights hold what they brought only until here.
+            fetched.hold(&lease.0, range);
+            if lease.0.can_answer(range) {
                 return Ok(fetched);
             }
         }
-        outcome
+        outcome.map(|()| fetched)
     }
 
     /// Starts bringing the blocks of `range` here and returns at once. What fails is fetched again on demand.

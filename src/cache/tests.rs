@@ -139,10 +139,14 @@ impl Bench {
     }
 
     fn with(folder: tempfile::TempDir, origin: Arc<Scripted>, integrity: IntegritySettings) -> Self {
-        let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
-        let metrics = Arc::new(Metrics::default());
         let space = SpaceSettings::default();
         let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space, integrity };
+        Self::by(folder, origin, settings)
+    }
+
+    fn by(folder: tempfile::TempDir, origin: Arc<Scripted>, settings: CacheSettings) -> Self {
+        let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
+        let metrics = Arc::new(Metrics::default());
         let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
         let file = origin.file();
         Self { folder, origin, cache, metrics, file }
@@ -434,14 +438,9 @@ async fn a_fill_brings_everything_once_and_never_stands_in_a_readers_way() {
 
 #[tokio::test]
 async fn the_smallest_budget_still_reads() {
-    let folder = tempfile::tempdir().unwrap();
-    let origin = Arc::new(Scripted::new(LARGE));
-    let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
-    let metrics = Arc::new(Metrics::default());
     let (space, integrity) = (SpaceSettings::default(), IntegritySettings::default());
     let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 0, space, integrity };
-    let cache = BlockCache::open(folder.path(), db, origin.clone(), metrics.clone(), settings).unwrap();
-    let bench = Bench { folder, cache, metrics, file: origin.file(), origin };
+    let bench = Bench::by(tempfile::tempdir().unwrap(), Arc::new(Scripted::new(LARGE)), settings);
     let whole = ByteRange::new(0, LARGE as u64);
     bench.cache.prefetch(&anybody(), &bench.file, &bench.lease(), whole);
     assert!(bench.read(whole).await.unwrap() == bench.content(whole));

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::cache::Evicted;
+use crate::cache::unkept::UnkeptRun;
 use crate::db::now;
 use crate::types::{RepoId, Revision, Snapshot};
 
@@ -78,14 +79,14 @@ impl Full {
     }
 
     fn over(folder: tempfile::TempDir, library: Arc<Library>, space: SpaceSettings) -> Self {
+        let integrity = IntegritySettings::default();
+        let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space, integrity };
+        Self::by(folder, library, settings)
+    }
+
+    fn by(folder: tempfile::TempDir, library: Arc<Library>, settings: CacheSettings) -> Self {
         let db = Arc::new(Database::open(&folder.path().join("models.db")).unwrap());
         let metrics = Arc::new(Metrics::default());
-        let settings = CacheSettings {
-            give_up: Duration::from_secs(60),
-            memory: 128 << 20,
-            space,
-            integrity: IntegritySettings::default(),
-        };
         let cache = BlockCache::open(folder.path(), db.clone(), library.clone(), metrics.clone(), settings).unwrap();
         Self { folder, library, db, cache, metrics }
     }
@@ -502,6 +503,74 @@ async fn what_fits_exactly_is_kept_and_takes_nothing_from_others_on_its_way() {
     full.cache.fill(&anybody(), vec![fill()]);
     full.read(2).await;
     assert_eq!((full.held(), full.metrics.evicted_blobs.get()), (vec![10, 10, 10], 0));
+}
+
+#[tokio::test]
+async fn a_reader_of_two_blocks_keeps_the_one_while_the_other_comes() {
+    let mut origin = Scripted::new(super::LARGE);
+    let gate = Arc::new(Semaphore::new(0));
+    origin.gate = Some(gate.clone());
+    let integrity = IntegritySettings::default();
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 4 << 20, space: limit(0), integrity };
+    let bench = Bench::by(tempfile::tempdir().unwrap(), Arc::new(origin), settings);
+    let (lease, pieces) = (bench.lease(), BLOCK_SIZE as usize / PIECE);
+    gate.add_permits(pieces);
+    drop(bench.cache.fetch(&anybody(), &bench.file, &lease, blocks(0, 1)).await.unwrap());
+    assert!(lease.0.is_here(crate::types::BlockIndex(0)), "it is in memory for a moment");
+    let identity = anybody();
+    let fetching = bench.cache.fetch(&identity, &bench.file, &lease, blocks(0, 2));
+    tokio::pin!(fetching);
+    assert!(futures::poll!(&mut fetching).is_pending());
+    // Other readers' blocks take all the memory that there is for what is not kept.
+    let other = Blob { id: BlobId::Sha256([9; 32]), size: BLOCK_SIZE };
+    let run = UnkeptRun::new(other, BlockRange::new(0..1), vec![0; BLOCK_SIZE as usize].into());
+    bench.cache.unkept.put(run);
+    gate.add_permits(pieces);
+    let fetched = tokio::time::timeout(Duration::from_secs(10), fetching).await;
+    let _fetched = fetched.expect("it fetches again what was here").unwrap();
+    let mut buffer = Vec::new();
+    let bytes = bench.cache.try_read(&lease, blocks(0, 2), &mut buffer);
+    assert!(bytes.expect("what it waited for is here") == bench.content(blocks(0, 2)));
+    assert_eq!(bench.origin.asked_bytes(), 2 * BLOCK_SIZE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_readers_of_what_finds_no_room_are_all_served_with_little_memory() {
+    let library = Arc::new(Library::of(&[20 * MIB]));
+    let integrity = IntegritySettings::default();
+    let settings = CacheSettings { give_up: Duration::from_secs(60), memory: 4 << 20, space: limit(0), integrity };
+    let full = Arc::new(Full::by(tempfile::tempdir().unwrap(), library, settings));
+    let readers = (0..64_u64).map(|reader| {
+        let full = full.clone();
+        tokio::spawn(async move {
+            let (file, lease) = (full.file(0), full.lease(0));
+            for round in 0..4 {
+                // Across the border of two blocks.
+                let at = (reader * 7 + round * 3) % 19 * MIB + MIB / 2;
+                full.read_range(file, &lease, ByteRange::at(at, MIB)).await;
+            }
+        })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        tokio::time::timeout(Duration::from_secs(60), reader).await.expect("it hangs").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_readers_of_one_beginning_do_not_each_cost_memory() {
+    let mut origin = Scripted::new(super::LARGE);
+    let gate = Arc::new(Semaphore::new(0));
+    origin.gate = Some(gate.clone());
+    let bench = Bench::over(tempfile::tempdir().unwrap(), Arc::new(origin));
+    let lease = bench.lease();
+    for pieces in 1..4 {
+        gate.add_permits(1);
+        let range = ByteRange::new(0, (pieces * PIECE) as u64);
+        assert!(bench.read(range).await.unwrap() == bench.content(range));
+    }
+    assert_eq!(lease.0.unkept.hold(blocks(0, 1)).len(), 1, "the longest one is enough");
+    gate.add_permits(1);
+    bench.read(blocks(0, 1)).await.unwrap();
 }
 
 /// A daemon that is killed has written what it had not come to record: it took up the disk beside the limit.
