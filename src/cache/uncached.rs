@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::files::{BlobFile, read_at_least};
@@ -43,9 +44,7 @@ impl UncachedFile {
             OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
         };
         let file = match open(OFlags::DIRECT) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
-                open(OFlags::empty())
-            }
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => open(OFlags::empty()),
             opened => opened,
         };
         Ok(Self { file: file?, disk, buffer: vec![0; BLOCK_SIZE as usize + Self::ALIGNMENT] })
@@ -56,7 +55,16 @@ impl UncachedFile {
         let len = range.len() as usize;
         let first = self.buffer.as_ptr().align_offset(Self::ALIGNMENT);
         let room = &mut self.buffer[first..first + len.next_multiple_of(Self::ALIGNMENT)];
-        read_at_least(&*self.disk, &self.file, room, len, range.start)?;
+        let read = read_at_least(&*self.disk, &self.file, room, len, range.start);
+        match read {
+            // It took the file and does not take the reads: that is no damage to the file.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                let flags = rustix::fs::fcntl_getfl(&self.file)?;
+                rustix::fs::fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
+                read_at_least(&*self.disk, &self.file, room, len, range.start)?;
+            }
+            read => read?,
+        }
         Ok(&room[..len])
     }
 }
@@ -76,5 +84,16 @@ mod tests {
         let rest = ByteRange::new(BLOCK_SIZE, bytes.len() as u64);
         assert!(file.block(rest).unwrap() == &bytes[BLOCK_SIZE as usize..]);
         assert!(file.block(ByteRange::at(2 * BLOCK_SIZE, 10)).is_err());
+    }
+
+    #[test]
+    fn a_file_system_that_refuses_direct_reads_shows_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blob");
+        let bytes: Vec<u8> = (0..8192_usize).map(|at| ((at * 7) >> 2) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let mut file = UncachedFile::open(&path, Arc::new(crate::cache::disk::LocalDisk)).unwrap();
+        // No disk reads directly from here.
+        assert!(file.block(ByteRange::new(100, 5000)).unwrap() == &bytes[100..5000]);
     }
 }
