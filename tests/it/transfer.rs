@@ -89,6 +89,18 @@ fn links_are_made_only_when_asked_for() {
 }
 
 #[test]
+fn what_cannot_be_linked_is_copied() {
+    let machine = Machine::at("http://hub.invalid");
+    let bytes = noise(5, 20 * MIB);
+    // No link leads from one file system to another.
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    foreign(elsewhere.path(), &bytes);
+    let said = machine.succeed(&["import", "--link", elsewhere.path().to_str().unwrap()]);
+    assert!(said.contains("1 model, 2 files"), "{said}");
+    assert!(machine.succeed(&["verify"]).contains("all as it must be"));
+}
+
+#[test]
 fn a_model_that_was_there_in_part_is_whole_where_the_hub_is() {
     let hub = Hub::start().unwrap();
     let bytes = noise(6, 2 * MIB);

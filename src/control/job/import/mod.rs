@@ -54,7 +54,8 @@ pub(super) async fn import(parts: &Parts, order: Import, progress: &Progress) ->
         position.step = "importing";
         (position.total_bytes, position.total_files) = (contents.values().sum(), files().count() as u64);
     });
-    let mut importer = Importer { parts, order, progress, imported: Imported::default(), known: BTreeMap::new() };
+    let mut importer =
+        Importer { parts, order, progress, before: 0, imported: Imported::default(), known: BTreeMap::new() };
     for repo in repos {
         for commit in repo.commits {
             importer.take_over(&repo.repo, commit).await?;
@@ -79,6 +80,8 @@ struct Importer<'a> {
     parts: &'a Parts,
     order: Import,
     progress: &'a Progress,
+    /// Bytes of the contents before this one.
+    before: u64,
     imported: Imported,
     /// Contents that were looked at, by name, and whether they are here now.
     known: BTreeMap<String, bool>,
@@ -122,6 +125,7 @@ impl Importer<'_> {
             return Ok(*known);
         }
         let adopted = self.adopt_content(repo, commit, *blob, at).await;
+        self.before += blob.size;
         let here = match adopted {
             Ok(Adopted::Different) => {
                 self.imported.refused += 1;
@@ -150,11 +154,8 @@ impl Importer<'_> {
 
     async fn adopt_content(&self, repo: &RepoId, commit: Commit, blob: Blob, at: &Path) -> Result<Adopted, CacheError> {
         let sharing = if self.order.link { Sharing::Link } else { Sharing::Copy };
-        let mut told = 0;
-        let mut done = |through: u64| {
-            self.progress.update(|position| position.bytes += through - told);
-            told = through;
-        };
+        // What cannot be linked is gone through once more: it may go back.
+        let mut done = |through: u64| self.progress.update(|position| position.bytes = self.before + through);
         let adopted = self.parts.cache.adopt(blob, at, sharing, (repo, commit), &mut done).await;
         done(blob.size);
         adopted
