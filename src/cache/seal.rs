@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::lease::{Entry, SealingTurn};
@@ -59,16 +60,19 @@ enum Verdict {
     Proved([u8; 32]),
     /// The disk lost what had landed there, and nobody else has found that.
     Damaged(BlockRange),
-    /// What was there changed meanwhile.
+    /// What was there changed meanwhile, or there is no time for it.
     Unclear,
     /// What landed is still there, and it is not what it is called.
     Mismatched,
 }
 
-fn prove_file(entry: &Entry) -> Verdict {
+fn prove_file(entry: &Entry, stopping: &CancellationToken) -> Verdict {
     let mut proof = Proof::new(entry.blob);
     let mut buffer = Vec::new();
     for block in entry.map.all().iter() {
+        if stopping.is_cancelled() {
+            return Verdict::Unclear;
+        }
         let range = block.bytes(entry.blob.size);
         buffer.resize(range.len() as usize, 0);
         // A failed read of the local disk is a miss, not an error.
@@ -101,6 +105,9 @@ impl BlockCache {
         self.tasks.spawn(async move {
             if let Err(error) = cache.prove_and_seal(&entry, turn, proof).await {
                 entry.unsealed(turn);
+                if matches!(error, CacheError::Stopping) {
+                    return;
+                }
                 tracing::warn!(%error, blob = %entry.blob.id, "a complete file could not be sealed; the next use tries again");
             } else if let Err(error) = cache.share(&entry).await {
                 tracing::debug!(%error, blob = %entry.blob.id, "it does not share the file of an equal content");
@@ -119,8 +126,8 @@ impl BlockCache {
         let verdict = match proof {
             Some(sha256) => Verdict::Proved(sha256),
             None => {
-                let proving = entry.clone();
-                let verdict = tokio::task::spawn_blocking(move || prove_file(&proving)).await;
+                let (proving, stopping) = (entry.clone(), self.stopping.clone());
+                let verdict = tokio::task::spawn_blocking(move || prove_file(&proving, &stopping)).await;
                 verdict.map_err(|_| CacheError::Stopping)?
             }
         };
@@ -144,7 +151,12 @@ impl BlockCache {
     ) -> Result<(), CacheError> {
         entry.proved(turn);
         // The seal says that every block is recorded: it must not overtake the last of them.
-        if self.recorder.flush().await.contains(&entry.blob) || !entry.is_unchanged(turn) {
+        let unrecorded = self.recorder.flush().await;
+        if self.stopping.is_cancelled() {
+            // Nothing is recorded any more, and nobody can say whether the last block was.
+            return Err(CacheError::Stopping);
+        }
+        if unrecorded.contains(&entry.blob) || !entry.is_unchanged(turn) {
             entry.unsealed(turn);
             return Ok(());
         }

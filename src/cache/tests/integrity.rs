@@ -401,3 +401,17 @@ async fn equal_contents_of_two_names_become_one_file_and_stay_sealed() {
     assert!(bench.read(range).await.unwrap() == bench.content(range));
     assert_eq!(bench.origin.asked_bytes(), 0);
 }
+
+#[tokio::test]
+async fn nothing_is_sealed_once_nothing_is_recorded_any_more() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    let last = LARGE as u64 / BLOCK_SIZE - 1;
+    bench.read(blocks(0, last)).await.unwrap();
+    bench.cache.stop().await;
+    let entry = bench.lease().0.clone();
+    let bytes = bytes::Bytes::copy_from_slice(bench.content(blocks(last, last + 1)));
+    entry.land(crate::types::BlockIndex(last as u32), &[bytes]).unwrap();
+    bench.cache.seal_if_complete(&entry);
+    entry.settled().await;
+    assert!(bench.cache.db.blob(&bench.file.blob).unwrap().unwrap().seal.is_none(), "a block of it is not on record");
+}
