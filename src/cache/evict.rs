@@ -186,15 +186,15 @@ impl BlockCache {
         }
     }
 
-    /// Whether `bytes` could be kept if everything went that may go for `load`.
-    pub(super) fn could_hold(self: &Arc<Self>, bytes: u64, load: &Load) -> bool {
+    /// Whether `bytes` could be kept if everything went that may go, but for what `spare` brought in.
+    pub(super) fn could_hold(self: &Arc<Self>, bytes: u64, spare: Option<&Load>) -> bool {
         let Err(Lack(lack)) = self.space.try_reserve(bytes) else { return true };
         if !self.space.settings.evict {
             return false;
         }
         let Ok(kept) = self.db.kept_blobs() else { return false };
         let used = self.leased();
-        let candidates = self.space.ledger().oldest_first(Some(load));
+        let candidates = self.space.ledger().oldest_first(spare);
         let may_go = candidates.iter().filter(|(blob, _)| !kept.contains(blob) && !used.contains(blob));
         may_go.map(|(_, bytes)| bytes).sum::<u64>() >= lack
     }

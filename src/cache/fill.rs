@@ -42,7 +42,7 @@ impl BlockCache {
         let blocks = range.clamp(entry.blob.size).blocks();
         let load = Load::new(&file.repo, file.commit);
         // What cannot be kept whole is not worth bringing ahead of anybody: demand gets what room there is.
-        if !self.could_hold(entry.map.unwritten_bytes(blocks), &load) {
+        if !self.could_hold(entry.map.unwritten_bytes(blocks), Some(&load)) {
             entry.is_tight.store(true, Ordering::Release);
             return self.warn_unkept(&file.repo);
         }

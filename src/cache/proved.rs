@@ -41,6 +41,17 @@ impl BlockCache {
                 return Ok(Fetched::default());
             }
             let all = entry.map.all();
+            // What cannot stay is never whole: not one byte of it is worth bringing.
+            if !self.could_hold(entry.map.unwritten_bytes(all), None) {
+                if self.space.may_warn(&file.repo) {
+                    tracing::warn!(
+                        repo = %file.repo, path = %file.path, bytes = entry.blob.size,
+                        "it cannot be read: cache.verify is before-read, and there is no room for all of it; raise \
+                         cache.max_size_bytes, free disk space, or unpin models"
+                    );
+                }
+                return Err(CacheError::NoRoom);
+            }
             let runs = (all.first.0..all.end.0).step_by(Self::PREFETCH_RUN).map(|first| {
                 let end = all.end.0.min(first.saturating_add(Self::PREFETCH_RUN as u32));
                 BlockRange { first: BlockIndex(first), end: BlockIndex(end) }

@@ -108,7 +108,7 @@ impl BlockCache {
         let entry = &lease.0;
         entry.refuse_quarantined()?;
         let load = Load::new(&file.repo, file.commit);
-        if !self.could_hold(entry.map.unwritten_bytes(run), &load) {
+        if !self.could_hold(entry.map.unwritten_bytes(run), Some(&load)) {
             return Err(CacheError::NoRoom);
         }
         let mut slot = Some(self.slots.idle_turn(fetch::memory(&entry.blob)).await);
@@ -127,7 +127,7 @@ impl BlockCache {
 
     /// Whether `bytes` of one model could be kept, if everything went that may go for it.
     pub fn has_room(self: &Arc<Self>, repo: &RepoId, commit: Commit, bytes: u64) -> bool {
-        self.could_hold(bytes, &Load::new(repo, commit))
+        self.could_hold(bytes, Some(&Load::new(repo, commit)))
     }
 }
 

@@ -415,3 +415,14 @@ async fn nothing_is_sealed_once_nothing_is_recorded_any_more() {
     entry.settled().await;
     assert!(bench.cache.db.blob(&bench.file.blob).unwrap().unwrap().seal.is_none(), "a block of it is not on record");
 }
+
+#[tokio::test]
+async fn with_proof_before_read_what_cannot_stay_is_not_brought() {
+    let space = SpaceSettings { max_size: Some(5 * BLOCK_SIZE), ..SpaceSettings::default() };
+    let settings =
+        CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space, integrity: PROVED_FIRST };
+    let bench = Bench::by(tempfile::tempdir().unwrap(), Arc::new(Scripted::new(LARGE)), settings);
+    let read = bench.read(blocks(0, 1)).await;
+    assert!(matches!(read, Err(CacheError::NoRoom)), "{:?}", read.err());
+    assert_eq!(bench.origin.asked_bytes(), 0);
+}
