@@ -51,6 +51,16 @@ impl BlockCache {
 
     /// For one at a time.
     async fn remove(&self, blob: Blob) -> Result<Evicted, CacheError> {
+        let evicted = self.take_out(blob).await?;
+        if let Evicted::Freed(bytes) = evicted {
+            self.metrics.evicted_blobs.add(1);
+            self.metrics.evicted_bytes.add(bytes);
+        }
+        Ok(evicted)
+    }
+
+    /// Strikes a blob off and deletes its file, unless somebody uses it. For one at a time.
+    pub(super) async fn take_out(&self, blob: Blob) -> Result<Evicted, CacheError> {
         self.close_equal(&blob);
         let (entry, struck, bytes) = {
             let mut entries = self.entries.lock();
@@ -76,8 +86,6 @@ impl BlockCache {
             tracing::warn!(%error, blob = %blob.id, "an evicted file is still on record; it is tried once more");
             self.db.strike_off(blob).await?;
         }
-        self.metrics.evicted_blobs.add(1);
-        self.metrics.evicted_bytes.add(bytes);
         Ok(Evicted::Freed(bytes))
     }
 

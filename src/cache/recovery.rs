@@ -15,7 +15,7 @@ use super::flights::{Claim, Priority};
 use super::lease::{Entry, Lease};
 use super::seal::Proof;
 use super::uncached::UncachedFile;
-use super::{BlockCache, CacheError};
+use super::{BlockCache, CacheError, Evicted};
 use crate::db::{HeldBlob, LandedBlock, now};
 use crate::types::{Blob, BlockRange, Identity};
 
@@ -64,7 +64,7 @@ impl BlockCache {
         let cache = self.clone();
         let swept = tokio::task::spawn_blocking(move || cache.sweep()).await.map_err(|_| CacheError::Stopping)??;
         for blob in &swept.lost {
-            self.db.forget_blocks(*blob, BlockRange::whole(blob.size)).await?;
+            self.strike_lost(*blob).await?;
         }
         if swept.files > 0 || !swept.lost.is_empty() {
             tracing::info!(deleted = swept.files, lost = swept.lost.len(), "files that nothing speaks for are gone");
@@ -73,8 +73,17 @@ impl BlockCache {
         self.recover_found().await
     }
 
+    /// What is on record and not on the disk takes up no space either. Who uses it meanwhile finds the damage himself.
+    async fn strike_lost(&self, blob: Blob) -> Result<(), CacheError> {
+        let _turn = self.space.evicting.lock().await;
+        if self.take_out(blob).await? == Evicted::Absent {
+            self.db.forget_blocks(blob, BlockRange::whole(blob.size)).await?;
+        }
+        Ok(())
+    }
+
     /// Proves what was found, one after the other; what a reader asks for meanwhile goes before.
-    async fn recover_found(self: &Arc<Self>) -> Result<(), CacheError> {
+    pub(super) async fn recover_found(self: &Arc<Self>) -> Result<(), CacheError> {
         let (files, bytes) = {
             let found = self.found.lock();
             (found.len(), found.iter().map(|blob| blob.size).sum::<u64>())
@@ -86,20 +95,27 @@ impl BlockCache {
         let before = self.metrics.recovered_blobs.get();
         loop {
             let Some(blob) = self.found.lock().iter().next().copied() else { break };
-            // Who takes hold of it first begins the proof. A blob that is in use already needs none.
-            let lease = self.lease(blob)?;
+            if let Err(error) = self.recover_one(blob).await {
+                tracing::warn!(%error, blob = %blob.id, "a file that is not on record cannot be looked at and stays as it is");
+            }
             self.found.lock().remove(&blob);
-            while let Some(proof) = lease.0.flights.any() {
-                let _ = proof.landed().await;
-            }
-            if !lease.is_complete() {
-                drop(lease);
-                self.recent.remove(&blob);
-                self.metrics.swept_files.add(u64::from(self.remove_unused(&blob)?));
-            }
         }
         let recovered = self.metrics.recovered_blobs.get() - before;
         tracing::info!(files, recovered, "files that were not on record are proved or gone");
+        Ok(())
+    }
+
+    /// Who takes hold of it first begins the proof. A blob that is in use already needs none.
+    async fn recover_one(self: &Arc<Self>, blob: Blob) -> Result<(), CacheError> {
+        let lease = self.lease(blob)?;
+        while let Some(proof) = lease.0.flights.any() {
+            let _ = proof.landed().await;
+        }
+        if !lease.is_complete() {
+            drop(lease);
+            self.recent.remove(&blob);
+            self.metrics.swept_files.add(u64::from(self.remove_unused(&blob)?));
+        }
         Ok(())
     }
 

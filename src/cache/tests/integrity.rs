@@ -313,6 +313,7 @@ async fn a_record_whose_file_is_gone_or_short_is_struck_off() {
             false => std::fs::remove_file(&path).unwrap(),
         };
         let bench = bench.restart_after(take_away).await;
+        until("what is not there takes up no space", || bench.cache.space().used == 0).await;
         until("nothing is on record", || bench.cache.db.recorded().unwrap().is_empty()).await;
         assert!(bench.read(WHOLE).await.unwrap() == bench.content(WHOLE));
     }
@@ -414,6 +415,21 @@ async fn nothing_is_sealed_once_nothing_is_recorded_any_more() {
     bench.cache.seal_if_complete(&entry);
     entry.settled().await;
     assert!(bench.cache.db.blob(&bench.file.blob).unwrap().unwrap().seal.is_none(), "a block of it is not on record");
+}
+
+#[tokio::test]
+async fn a_found_file_that_cannot_be_opened_keeps_no_other_from_being_proved() {
+    let bench = Bench::new(Scripted::new(LARGE));
+    let folder = bench.folder.path().join("blobs/sha256");
+    std::fs::create_dir_all(&folder).unwrap();
+    let broken = [7, 8, 9].map(|byte| Blob { id: BlobId::Sha256([byte; 32]), size: 4 });
+    for blob in &broken {
+        // Nothing opens below what is no folder.
+        std::fs::write(folder.join(&blob.id.etag()[..2]), "").unwrap();
+    }
+    bench.cache.found.lock().extend(broken);
+    bench.cache.recover_found().await.unwrap();
+    assert!(bench.cache.found.lock().is_empty(), "all had their turn");
 }
 
 #[tokio::test]
