@@ -11,7 +11,7 @@ use super::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange, Identity, IdentityDigest};
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
-    let runs = std::env::var("MODELS_RUNS").map_or(1000, |runs| runs.parse().expect("MODELS_RUNS is a number"));
+    let runs = std::env::var("MODELS_RUNS").map_or(500, |runs| runs.parse().expect("MODELS_RUNS is a number"));
     let model = std::sync::Arc::new(model);
     let also = model.clone();
     shuttle::check_random(move || model(), runs);
