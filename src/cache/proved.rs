@@ -50,7 +50,7 @@ impl BlockCache {
                          cache.max_size_bytes, free disk space, or unpin models"
                     );
                 }
-                return Err(CacheError::NoRoom);
+                return Err(CacheError::NotKept(entry.blob.id));
             }
             let runs = (all.first.0..all.end.0).step_by(Self::PREFETCH_RUN).map(|first| {
                 let end = all.end.0.min(first.saturating_add(Self::PREFETCH_RUN as u32));

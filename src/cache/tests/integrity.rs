@@ -439,6 +439,6 @@ async fn with_proof_before_read_what_cannot_stay_is_not_brought() {
         CacheSettings { give_up: Duration::from_secs(60), memory: 128 << 20, space, integrity: PROVED_FIRST };
     let bench = Bench::by(tempfile::tempdir().unwrap(), Arc::new(Scripted::new(LARGE)), settings);
     let read = bench.read(blocks(0, 1)).await;
-    assert!(matches!(read, Err(CacheError::NoRoom)), "{:?}", read.err());
+    assert!(matches!(read, Err(CacheError::NotKept(_))), "{:?}", read.err());
     assert_eq!(bench.origin.asked_bytes(), 0);
 }
