@@ -251,11 +251,11 @@ impl Database {
         self.read(|db| {
             let mut query = db.prepare_cached(
                 "SELECT name, size, coalesce(checked_at, 0) AS at FROM blobs
-                 WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0) ORDER BY at LIMIT 1",
+                 WHERE EXISTS (SELECT 1 FROM blocks WHERE blob_id = id AND present != 0) ORDER BY at",
             )?;
-            let row = |row: &Row| Ok(stored_blob(row)?.map(|blob| (blob, row.get(2))));
-            let Some((blob, at)) = query.query_row([], row).optional()?.flatten() else { return Ok(None) };
-            Ok(Some((blob, at.map(|at: i64| at as u64)?)))
+            let rows = query.query_map([], |row| Ok(stored_blob(row)?.zip(Some(row.get::<_, i64>(2)? as u64))))?;
+            // A name that cannot be read keeps no other from its turn.
+            rows.filter_map(Result::transpose).next().transpose()
         })
     }
 
@@ -348,6 +348,19 @@ mod tests {
         }
         assert_eq!(present, [0, 63, 64, 129]);
         assert_eq!(db.cached_bytes().unwrap(), 4 * BLOCK_SIZE - 1, "the last block is short");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_read_keeps_no_other_from_being_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("models.db")).unwrap();
+        let blobs = [3, 4].map(|byte| Blob { id: BlobId::Sha256([byte; 32]), size: BLOCK_SIZE });
+        for blob in blobs {
+            db.record(blob, vec![landed(0)]).await.unwrap();
+        }
+        let damage = "UPDATE blobs SET name = 'rubbish', checked_at = 0 WHERE name = ?1";
+        db.write(move |db| db.execute(damage, [blobs[0].id.to_string()])).await.unwrap();
+        assert_eq!(db.next_to_check().unwrap().map(|(blob, _)| blob), Some(blobs[1]));
     }
 
     #[tokio::test]

@@ -17,15 +17,9 @@ use crate::types::ByteRange;
 pub(super) struct Behind {
     /// Files from this size on are huge; `None`: none is.
     least: Option<u64>,
-    spans: Mutex<Spans>,
+    /// What was read, longest ago first.
+    spans: Mutex<VecDeque<Span>>,
     overflow: Notify,
-}
-
-#[derive(Default)]
-struct Spans {
-    /// Longest ago first.
-    read: VecDeque<Span>,
-    leaving: VecDeque<Span>,
 }
 
 /// A part of a file, of [`Behind::SPAN`] bytes or less at its end.
@@ -40,6 +34,8 @@ impl Behind {
     const SPAN: u64 = 4 << 20;
     /// Spans that stay: 128 MiB, so that several readers, and the kernel's read-ahead, keep what they are about to use.
     const WINDOW: usize = 32;
+    /// Spans that wait to be dropped, with those that stay. What is more the kernel drops when it wants the memory.
+    const MOST: usize = 1024;
 
     pub(super) fn new(least: Option<u64>) -> Self {
         Self { least, spans: Mutex::default(), overflow: Notify::new() }
@@ -59,13 +55,14 @@ impl Behind {
             let span = ByteRange::at(number * Self::SPAN, Self::SPAN).clamp(lease.blob().size);
             let is_it = |known: &Span| known.node == node && known.range == span;
             // Near the end first: that is where readers in a row are.
-            if !spans.read.iter().rev().any(is_it) {
-                spans.read.push_back(Span { node, range: span, pages: lease.pages() });
+            if !spans.iter().rev().any(is_it) {
+                spans.push_back(Span { node, range: span, pages: lease.pages() });
             }
         }
-        while spans.read.len() > Self::WINDOW {
-            let oldest = spans.read.pop_front();
-            spans.leaving.extend(oldest);
+        while spans.len() > Self::MOST {
+            spans.pop_front();
+        }
+        if spans.len() > Self::WINDOW {
             self.overflow.notify_one();
         }
     }
@@ -73,11 +70,15 @@ impl Behind {
     /// The next span to drop, as soon as there is one. For one caller.
     pub(super) async fn next(&self) -> Span {
         loop {
-            let leaving = self.spans.lock().leaving.pop_front();
-            match leaving {
-                Some(span) => return span,
-                None => self.overflow.notified().await,
+            if let Some(span) = self.oldest_beyond_window() {
+                return span;
             }
+            self.overflow.notified().await;
         }
+    }
+
+    fn oldest_beyond_window(&self) -> Option<Span> {
+        let mut spans = self.spans.lock();
+        if spans.len() > Self::WINDOW { spans.pop_front() } else { None }
     }
 }
