@@ -4,7 +4,7 @@
 //! blob, so a finished one is a plain file. It knows nothing of paths, mounts or FUSE.
 //!
 //! - A block is recorded only after its bytes are synced (`recorder`), so a crash never makes a hole look like data.
-//! - A block is fetched once however many readers want it (`flights`), and served only if its checksum holds (`lease`).
+//! - A block is fetched once however many readers want it (`flights`), and served only if its checksum holds (`reading`).
 //! - A blob is sealed when it is complete and equals what its origin states (`seal`).
 //! - Space is reserved before a fetch (`space`); what nobody uses makes room (`evict`), and what finds none is served
 //!   without being kept (`unkept`).
@@ -23,11 +23,13 @@ mod flights;
 mod holds;
 mod lease;
 mod proved;
+mod reading;
 mod recent;
 mod recorder;
 mod recovery;
 mod scrub;
 mod seal;
+mod sealing;
 mod share;
 mod slots;
 mod space;

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::lease::{Entry, SealingTurn};
+use super::lease::Entry;
+use super::sealing::SealingTurn;
 use super::{BlockCache, CacheError};
 use crate::db::FileStamp;
 use crate::types::{Blob, BlobId, BlockRange};

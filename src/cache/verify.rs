@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lease::{Entry, SealingTurn, Settled};
+use super::lease::Entry;
 use super::seal::Proof;
+use super::sealing::{SealingTurn, Settled};
 use super::uncached::UncachedFile;
 use super::{BlockCache, CacheError};
 use crate::db::FileStamp;

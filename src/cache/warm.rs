@@ -7,7 +7,8 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
 use super::flights::{Claim, Priority, Wait};
-use super::lease::{Entry, Lease, Settled};
+use super::lease::{Entry, Lease};
+use super::sealing::Settled;
 use super::space::Load;
 use super::{BlockCache, CacheError, fetch};
 use crate::types::{BlockRange, Commit, Identity, RemoteFile, RepoId};

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::repos::{commit, listed_file};
+use super::lists::listed_file;
+use super::repos::commit;
 use super::{Database, DbError};
 use crate::types::{Blob, Commit, RemoteFile, RepoId};
 

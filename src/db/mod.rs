@@ -7,6 +7,7 @@ mod blobs;
 mod contents;
 mod damage;
 mod keeps;
+mod lists;
 mod nodes;
 mod opening;
 mod repos;
