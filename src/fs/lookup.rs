@@ -45,8 +45,9 @@ impl ModelFs {
     }
 
     pub async fn attr(&self, node: Node) -> Result<Attr, FsError> {
-        if let Some(open) = self.handles.scratch(node) {
-            return Ok(Attr::of_scratch(node, ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?));
+        if let Some(open) = self.open_without_name(node)? {
+            let stored = ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?;
+            return Ok(Attr::of_scratch(node, self.without_orphanage(node, stored)));
         }
         let (path, place) = self.place(node)?;
         match self.find(&path, &place).await? {

@@ -9,6 +9,7 @@
 
 mod attr;
 mod behind;
+mod delivery;
 mod discard;
 mod errno;
 mod error;
@@ -21,8 +22,10 @@ mod loads;
 mod lookup;
 mod model_fs;
 pub mod mount;
+mod orphans;
 mod passthrough;
 mod read;
+mod rename;
 pub mod scratch;
 pub mod session;
 mod view;

@@ -139,7 +139,7 @@ impl ModelFs {
 
     /// The small files that are no contents: a branch, the token, what clients wrote.
     fn read_other<'b>(&self, node: Node, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FsError> {
-        if let Some(open) = self.handles.scratch(node) {
+        if let Some(open) = self.open_without_name(node)? {
             return read_scratch(&open, range, buffer);
         }
         let (path, place) = self.place(node)?;

@@ -12,6 +12,7 @@
 mod attr;
 mod entry;
 mod file;
+mod orphan;
 mod token;
 
 use std::fmt;
@@ -62,6 +63,8 @@ pub struct Owner {
 pub struct Scratch {
     path: PathBuf,
     root: OwnedFd,
+    /// Beside it: open files that have lost their names.
+    orphans: OwnedFd,
     /// Whether entries can be given to whoever asked for them; else they all belong to the daemon's user.
     gives_away: bool,
 }
@@ -96,7 +99,8 @@ impl Scratch {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())?;
         let gives_away = rustix::process::geteuid().is_root();
-        let scratch = Self { path: path.to_owned(), root, gives_away };
+        let orphans = orphan::open_folder(path)?;
+        let scratch = Self { path: path.to_owned(), root, orphans, gives_away };
         // A kernel or sandbox without openat2 is told of now, not at the first write.
         scratch.handle("")?;
         Ok(scratch)
