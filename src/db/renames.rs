@@ -89,8 +89,7 @@ impl Database {
 
 /// Whether this is the first time.
 fn mark_done(db: &Connection, view: ViewId, request: RequestNumber) -> Result<bool, rusqlite::Error> {
-    let mut mark =
-        db.prepare_cached("UPDATE renames SET done = 1 WHERE view_id = ?1 AND request = ?2 AND done = 0")?;
+    let mut mark = db.prepare_cached("UPDATE renames SET done = 1 WHERE view_id = ?1 AND request = ?2 AND done = 0")?;
     Ok(mark.execute(params![view.0, request.0 as i64])? == 1)
 }
 
@@ -156,7 +155,8 @@ mod tests {
     #[tokio::test]
     async fn the_notes_of_renames_have_a_limit_and_end_with_the_mount() {
         let (_folder, db, view) = database().await;
-        let count = |db: &Database| db.read(|db| db.query_row("SELECT count(*) FROM renames", [], |row| row.get::<_, i64>(0)));
+        let count =
+            |db: &Database| db.read(|db| db.query_row("SELECT count(*) FROM renames", [], |row| row.get::<_, i64>(0)));
         for request in 0..Database::RENAMES as u64 + 10 {
             db.begin_rename(view, RequestNumber(100 + request), 1).await.unwrap();
         }

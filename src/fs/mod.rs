@@ -28,6 +28,8 @@ mod read;
 mod rename;
 pub mod scratch;
 pub mod session;
+#[cfg(test)]
+mod tests;
 mod view;
 mod write;
 

@@ -3,41 +3,47 @@
 //!
 //! A FORGET that is under way when a daemon dies is lost; what it was about goes at the next fresh mount.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::attr::Attr;
 use super::error::FsError;
 use super::model_fs::ModelFs;
 use super::scratch::{Scratch, ScratchAttr, ScratchKind};
 use crate::tree::Node;
 
 pub(super) struct Orphans {
-    /// Those whose file is among the layer's orphans.
-    nodes: Mutex<HashSet<Node>>,
+    /// The nodes whose files are among the layer's orphans, and the disk's numbers of these.
+    inodes: Mutex<HashMap<Node, u64>>,
 }
 
 impl Orphans {
     /// `fresh`: nobody can have any of them open.
     pub(super) fn find(scratch: &Scratch, fresh: bool) -> Self {
-        let found = scratch.orphans().and_then(|numbers| {
+        let found = scratch.orphans().and_then(|orphans| {
             if fresh {
-                numbers.iter().try_for_each(|number| scratch.remove_orphan(*number))?;
-                return Ok(HashSet::new());
+                orphans.iter().try_for_each(|orphan| scratch.remove_orphan(orphan.number))?;
+                return Ok(HashMap::new());
             }
-            Ok(numbers.into_iter().map(Node).collect())
+            Ok(orphans.into_iter().map(|orphan| (Node(orphan.number), orphan.inode)).collect())
         });
-        let nodes = found.unwrap_or_else(|error| {
+        let inodes = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "files that were open without a name cannot be found or removed");
-            HashSet::new()
+            HashMap::new()
         });
-        Self { nodes: Mutex::new(nodes) }
+        Self { inodes: Mutex::new(inodes) }
     }
 
     fn has(&self, node: Node) -> bool {
-        self.nodes.lock().contains(&node)
+        self.inodes.lock().contains_key(&node)
+    }
+
+    /// How many of a file's links on disk are none that a program could see.
+    fn links(&self, inode: u64) -> u32 {
+        self.inodes.lock().values().filter(|orphan| **orphan == inode).count() as u32
     }
 }
 
@@ -54,7 +60,7 @@ impl ModelFs {
         }
         match self.scratch.keep_orphan(path, node.0) {
             Ok(()) => {
-                self.orphans.nodes.lock().insert(node);
+                self.orphans.inodes.lock().insert(node, stored.inode);
                 Ok(Some(node))
             }
             // Its name goes all the same. Then only this daemon finds it.
@@ -67,7 +73,7 @@ impl ModelFs {
 
     /// Nobody has it open, or it keeps its name.
     pub(super) fn drop_orphan(&self, node: Node) {
-        if self.orphans.nodes.lock().remove(&node)
+        if self.orphans.inodes.lock().remove(&node).is_some()
             && let Err(error) = self.scratch.remove_orphan(node.0)
         {
             tracing::warn!(%error, "a removed file takes up room until the next fresh mount");
@@ -77,6 +83,11 @@ impl ModelFs {
     /// The kernel has forgotten a node: nobody has it open.
     pub fn forget(&self, node: Node) {
         self.drop_orphan(node);
+    }
+
+    /// Whether [`Self::open_without_name`] finds a file.
+    pub(super) fn is_open_without_name(&self, node: Node) -> bool {
+        self.handles.scratch(node).is_some() || self.orphans.has(node)
     }
 
     /// The file that is open as `node`, if that can be told without its name.
@@ -90,11 +101,9 @@ impl ModelFs {
         Ok(Some(Arc::new(self.scratch.open_orphan(node.0)?)))
     }
 
-    /// What programs see of an open file: the place among the orphans is no name.
-    pub(super) fn without_orphanage(&self, node: Node, mut stored: ScratchAttr) -> ScratchAttr {
-        if self.orphans.has(node) {
-            stored.nlink = stored.nlink.saturating_sub(1);
-        }
-        stored
+    /// What programs see of what lies in the layer: a place among the orphans is no name.
+    pub(super) fn stored_attr(&self, node: Node, mut stored: ScratchAttr) -> Attr {
+        stored.nlink = stored.nlink.saturating_sub(self.orphans.links(stored.inode));
+        Attr::of_scratch(node, stored)
     }
 }

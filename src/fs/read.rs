@@ -113,6 +113,9 @@ impl ModelFs {
         if let Some(open) = self.handles.file(node) {
             return Ok(Some(open));
         }
+        if self.is_open_without_name(node) {
+            return Ok(None);
+        }
         match self.place(node)?.1 {
             Place::Blob(..) => self.open_file(node).map(Some),
             _ => Ok(None),

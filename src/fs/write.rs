@@ -188,7 +188,7 @@ impl ModelFs {
             if self.nodes.path(node)?.is_none() {
                 // Its name is gone; the open file is not.
                 let changed = Scratch::set_attr_of(open, &change).map_err(FsError::open_scratch("change"))?;
-                return Ok(Attr::of_scratch(node, self.without_orphanage(node, changed)));
+                return Ok(self.stored_attr(node, changed));
             }
             if let Some(size) = change.size.take() {
                 open.set_len(size).map_err(FsError::open_scratch("resize"))?;
@@ -196,14 +196,14 @@ impl ModelFs {
         }
         let (path, place) = self.place(node)?;
         if self.scratch.stat(&path)?.is_some() {
-            return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, &change)?));
+            return Ok(self.stored_attr(node, self.scratch.set_attr(&path, &change)?));
         }
         match place {
             Place::Discarded => self.discarded.set_size(node, change.size.unwrap_or(self.discarded.size(node))),
             Place::Scratch if path.as_ref() == TOKEN => {
                 self.adopt_token(node)?;
                 self.handles.close_scratch(node);
-                return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, &change)?));
+                return Ok(self.stored_attr(node, self.scratch.set_attr(&path, &change)?));
             }
             // A client that opens a branch to write it cuts it first, and dates what it has touched.
             Place::Ref(..) | Place::NoExistIn(..) => {}
@@ -279,9 +279,7 @@ impl ModelFs {
     /// The shown token becomes a file of the writable layer, since somebody is about to change it.
     pub(super) fn adopt_token(&self, node: Node) -> Result<(), FsError> {
         let Some(token) = self.view.shown_token() else { return Err(FsError::Stale) };
-        let flags = CreateFlags { truncate: true, ..CreateFlags::default() };
-        let file = self.scratch.create(TOKEN, 0o600, self.view.owner, flags)?;
-        file.write_all_at(token.secret().as_bytes(), 0).map_err(FsError::open_scratch("write"))?;
+        let file = self.scratch.create_token(TOKEN, token.secret().as_bytes(), self.view.owner)?;
         self.handles.open_scratch(node, || Ok(file))
     }
 }

@@ -205,12 +205,16 @@ impl Filesystem for Adapter {
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name, delivery) = (self.fs(), text(name), delivery(request));
-        self.answer(async move { fs.unlink(node(parent), &name?, delivery).await }, |done| Self::reply_empty(reply, done));
+        self.answer(async move { fs.unlink(node(parent), &name?, delivery).await }, |done| {
+            Self::reply_empty(reply, done)
+        });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name, delivery) = (self.fs(), text(name), delivery(request));
-        self.answer(async move { fs.rmdir(node(parent), &name?, delivery).await }, |done| Self::reply_empty(reply, done));
+        self.answer(async move { fs.rmdir(node(parent), &name?, delivery).await }, |done| {
+            Self::reply_empty(reply, done)
+        });
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {

@@ -81,7 +81,7 @@ impl Scratch {
         Err(Errno::AGAIN.into())
     }
 
-    fn create_new(&self, place: &Place<'_>, mode: u32, owner: Owner) -> io::Result<File> {
+    pub(super) fn create_new(&self, place: &Place<'_>, mode: u32, owner: Owner) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat2(&place.parent, place.name, flags, NEW_FILE, CONFINED)?;
         between_steps();

@@ -26,6 +26,7 @@ use rustix::io::Errno;
 pub use attr::{Change, NewTime, ScratchAttr, ScratchKind};
 pub use entry::RenameMode;
 pub use file::{Access, CreateFlags, OpenFlags};
+pub use orphan::Orphan;
 
 /// What a refused operation was about. The `source` keeps the kernel's own number.
 #[derive(Debug)]

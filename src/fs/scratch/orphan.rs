@@ -11,6 +11,14 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
 use super::{Place, Result, Scratch, ScratchError, file};
 
+/// A file that is kept without a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Orphan {
+    pub number: u64,
+    /// The disk's own number, as in `ScratchAttr`.
+    pub inode: u64,
+}
+
 /// Where the orphans of the layer at `layer` are.
 fn folder_of(layer: &Path) -> PathBuf {
     let mut name = layer.file_name().unwrap_or_default().to_owned();
@@ -27,14 +35,17 @@ pub(super) fn open_folder(layer: &Path) -> io::Result<OwnedFd> {
 }
 
 impl Scratch {
-    /// The numbers of all that are kept.
-    pub fn orphans(&self) -> Result<Vec<u64>> {
+    /// All that are kept: their numbers, and those of the disk.
+    pub fn orphans(&self) -> Result<Vec<Orphan>> {
         let listed = Dir::read_from(&self.orphans).and_then(|directory| {
-            let mut numbers = Vec::new();
+            let mut found = Vec::new();
             for entry in directory {
-                numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok()));
+                let entry = entry?;
+                let Some(number) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
+                let stat = rustix::fs::statat(&self.orphans, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                found.push(Orphan { number, inode: stat.st_ino });
             }
-            Ok(numbers)
+            Ok(found)
         });
         listed.map_err(|errno| self.orphan_error("list", "", errno.into()))
     }
@@ -58,9 +69,7 @@ impl Scratch {
             let parent = self.orphans.try_clone()?;
             file::open_regular(&Place { parent, name: &name }, flags)
         };
-        open(OFlags::RDWR)
-            .or_else(|_| open(OFlags::RDONLY))
-            .map_err(|source| self.orphan_error("open", &name, source))
+        open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY)).map_err(|source| self.orphan_error("open", &name, source))
     }
 
     /// Nobody has it open any more.
