@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use proptest::sample::Index;
 use rustix::io::Errno;
 
 use super::{Home, Kill};
@@ -21,11 +22,20 @@ use crate::fs::scratch::{Owner, RenameMode};
 use crate::tree::Node;
 use crate::tree::layout::{join, split};
 
+const BYTE: &[u8] = b"x";
+
 /// Few, so that they meet.
 const NAMES: [&str; 2] = ["x", "y"];
-const CASES: u32 = 40;
+/// `PROPTEST_CASES` sets how many there are.
+fn config() -> ProptestConfig {
+    const CASES: u32 = 40;
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if asked { config } else { ProptestConfig { cases: CASES, ..config } }
+}
 
-#[derive(Debug, Clone)]
+/// A change to what there is now.
+#[derive(Debug)]
 enum Change {
     Create(String),
     Mkdir(String),
@@ -36,39 +46,46 @@ enum Change {
     Rename(String, String, RenameMode),
     Open(String),
     /// Of those that are open.
-    Write(usize, u8),
+    Write(usize),
     Close(usize),
 }
 
+/// What kind of change, and which share of what there is it is about.
 #[derive(Debug, Clone)]
 struct Step {
-    change: Change,
+    verb: Verb,
+    one: Index,
+    other: Index,
+    mode: RenameMode,
     kills: Vec<Kill>,
 }
 
-fn any_path() -> impl Strategy<Value = String> {
-    let depth = prop_oneof![4 => Just(1usize), 3 => Just(2), 1 => Just(3)];
-    depth
-        .prop_flat_map(|depth| proptest::collection::vec(proptest::sample::select(&NAMES[..]), depth))
-        .prop_map(|names| names.join("/"))
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Create,
+    Mkdir,
+    Symlink,
+    Link,
+    Unlink,
+    Rmdir,
+    Rename,
+    RenameOnto,
+    Open,
+    Write,
+    Close,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let mode = prop_oneof![Just(RenameMode::Replace), Just(RenameMode::NoReplace), Just(RenameMode::Exchange)];
-    let change = prop_oneof![
-        3 => any_path().prop_map(Change::Create),
-        4 => any_path().prop_map(Change::Mkdir),
-        1 => any_path().prop_map(Change::Symlink),
-        2 => (any_path(), any_path()).prop_map(|(from, to)| Change::Link(from, to)),
-        3 => any_path().prop_map(Change::Unlink),
-        2 => any_path().prop_map(Change::Rmdir),
-        8 => (any_path(), any_path(), mode).prop_map(|(from, to, mode)| Change::Rename(from, to, mode)),
-        3 => any_path().prop_map(Change::Open),
-        3 => (0..8usize, any::<u8>()).prop_map(|(open, byte)| Change::Write(open, byte)),
-        1 => (0..8usize).prop_map(Change::Close),
+    use Verb::*;
+    let verb = prop_oneof![
+        3 => Just(Create), 2 => Just(Mkdir), 1 => Just(Symlink), 1 => Just(Link), 3 => Just(Unlink), 2 => Just(Rmdir),
+        4 => Just(Rename), 4 => Just(RenameOnto), 3 => Just(Open), 3 => Just(Write), 2 => Just(Close),
     ];
+    let mode =
+        prop_oneof![3 => Just(RenameMode::Replace), 1 => Just(RenameMode::NoReplace), 3 => Just(RenameMode::Exchange)];
     let kill = prop_oneof![3 => (0..6u32).prop_map(Kill::After), 1 => Just(Kill::BeforeAnswer)];
-    (change, proptest::collection::vec(kill, 0..3)).prop_map(|(change, kills)| Step { change, kills })
+    (verb, any::<Index>(), any::<Index>(), mode, proptest::collection::vec(kill, 0..3))
+        .prop_map(|(verb, one, other, mode, kills)| Step { verb, one, other, mode, kills })
 }
 
 /// A file that somebody has open, here and in the model.
@@ -95,18 +112,44 @@ impl Kernel {
         self.model.path().join(path)
     }
 
+    /// What a step means now. `None`: there is nothing that it could be about.
+    fn meaning(&self, step: &Step) -> Option<Change> {
+        let entries: Vec<String> = shown_by_model(self.model.path(), "").into_keys().collect();
+        let folders = entries.iter().filter(|path| self.at(path).is_dir()).map(String::as_str).chain([""]);
+        let free: Vec<String> = folders
+            .flat_map(|folder| NAMES.map(|name| join(folder, name)))
+            .filter(|path| !entries.contains(path))
+            .collect();
+        let pick = |from: &[String], index: &Index| (!from.is_empty()).then(|| index.get(from).clone());
+        let (there, new) = (pick(&entries, &step.one), pick(&free, &step.other));
+        let open = (!self.open.is_empty()).then(|| step.one.index(self.open.len()));
+        Some(match step.verb {
+            Verb::Create => Change::Create(new?),
+            Verb::Mkdir => Change::Mkdir(new?),
+            Verb::Symlink => Change::Symlink(new?),
+            Verb::Link => Change::Link(there?, new?),
+            Verb::Unlink => Change::Unlink(there?),
+            Verb::Rmdir => Change::Rmdir(there?),
+            Verb::Rename => Change::Rename(there?, new?, step.mode),
+            Verb::RenameOnto => Change::Rename(there?, pick(&entries, &step.other)?, step.mode),
+            Verb::Open => Change::Open(there?),
+            Verb::Write => Change::Write(open?),
+            Verb::Close => Change::Close(open?),
+        })
+    }
+
     fn take(&mut self, step: &Step) {
-        let expected = self.on_model(&step.change);
-        }
+        let Some(change) = self.meaning(step) else { return };
+        let expected = self.on_model(&change);
         match &expected {
             // What the kernel sees by itself never comes to the daemon.
             Err(error) if Errno::from_io_error(error) != Some(Errno::NOTEMPTY) => {}
             expected => {
-                let answer = self.on_mount(step);
-                assert_eq!(answer, expected.as_ref().map(drop).map_err(|_| Errno::NOTEMPTY), "{step:?}");
+                let answer = self.on_mount(&change, &step.kills);
+                assert_eq!(answer, expected.as_ref().map(drop).map_err(|_| Errno::NOTEMPTY), "{change:?}");
             }
         }
-        self.compare(&format!("{step:?}"));
+        self.compare(&format!("{change:?} {:?}", step.kills));
     }
 
     /// The same change to a plain directory.
@@ -130,25 +173,22 @@ impl Kernel {
             Change::Open(path) => {
                 OpenOptions::new().read(true).write(true).custom_flags(NOFOLLOW).open(self.at(path)).map(drop)
             }
-            Change::Write(open, byte) => {
-                let open = self.open.get(*open).ok_or(Errno::BADF)?;
-                let len = open.model.metadata()?.len();
-                open.model.write_all_at(&[*byte], len)
+            Change::Write(open) => {
+                let model = &self.open[*open].model;
+                model.write_all_at(BYTE, model.metadata()?.len())
             }
-            Change::Close(open) if *open < self.open.len() => Ok(()),
-            Change::Close(_) => Err(Errno::BADF.into()),
+            Change::Close(_) => Ok(()),
         }
     }
 
     /// The same change through daemons that die.
-    fn on_mount(&mut self, step: &Step) -> Result<(), Errno> {
+    fn on_mount(&mut self, change: &Change, kills: &[Kill]) -> Result<(), Errno> {
         const USER: Owner = Owner { uid: 1234, gid: 2345 };
         let parent_of = |kernel: &Self, path: &str| {
             let (folder, name) = split(path);
             (kernel.home.node(folder), name.to_owned())
         };
-        let kills = &step.kills;
-        let answer = match &step.change {
+        let answer = match change {
             Change::Create(path) => {
                 let (parent, name) = parent_of(self, path);
                 let made = self.home.ask(kills, |fs, delivery| {
@@ -178,7 +218,7 @@ impl Kernel {
                 made.map(|made| self.name_came(path, made.node))
             }
             Change::Link(from, to) => {
-                let (node, (parent, name)) = (self.home.node(from), parent_of(self, to));
+                let (node, (parent, name)) = (self.looked_up(from).unwrap(), parent_of(self, to));
                 let made = self.home.ask(kills, |fs, delivery| {
                     let name = name.clone();
                     async move { fs.link(node, parent, &name, delivery).await }
@@ -187,7 +227,7 @@ impl Kernel {
             }
             Change::Unlink(path) => {
                 let (parent, name) = parent_of(self, path);
-                self.home.node(path);
+                self.looked_up(path);
                 let removed = self.home.ask(kills, |fs, delivery| {
                     let name = name.clone();
                     async move { fs.unlink(parent, &name, delivery).await }
@@ -196,6 +236,7 @@ impl Kernel {
             }
             Change::Rmdir(path) => {
                 let (parent, name) = parent_of(self, path);
+                self.looked_up(path);
                 let removed = self.home.ask(kills, |fs, delivery| {
                     let name = name.clone();
                     async move { fs.rmdir(parent, &name, delivery).await }
@@ -204,7 +245,8 @@ impl Kernel {
             }
             Change::Rename(from, to, mode) => {
                 let (source, target) = (parent_of(self, from), parent_of(self, to));
-                self.home.node(from);
+                self.looked_up(from);
+                self.looked_up(to);
                 let renamed = self.home.ask(kills, |fs, delivery| {
                     let (source, target, mode) = (source.clone(), target.clone(), *mode);
                     async move { fs.rename((source.0, &source.1), (target.0, &target.1), mode, delivery).await }
@@ -212,16 +254,15 @@ impl Kernel {
                 renamed.map(|()| self.names_moved(from, to, *mode))
             }
             Change::Open(path) => {
-                let node = self.home.node(path);
-                self.known.insert(path.clone(), node);
+                let node = self.looked_up(path).unwrap();
                 let opened = self.home.ask(kills, |fs, _| async move { fs.open(node, true).await });
                 let model = OpenOptions::new().read(true).write(true).open(self.at(path)).unwrap();
                 opened.map(|_| self.open.push(Open { node, model }))
             }
-            Change::Write(open, byte) => {
+            Change::Write(open) => {
                 let Open { node, model } = &self.open[*open];
-                let (node, end, byte) = (*node, model.metadata().unwrap().len() - 1, *byte);
-                self.home.ask(kills, |fs, _| async move { fs.write(node, end, &[byte]).await })
+                let (node, end) = (*node, model.metadata().unwrap().len() - 1);
+                self.home.ask(kills, |fs, _| async move { fs.write(node, end, BYTE).await })
             }
             Change::Close(open) => {
                 let closed = self.open.remove(*open);
@@ -231,6 +272,13 @@ impl Kernel {
             }
         };
         answer.map_err(|error| Errno::from_raw_os_error(errno(&error)))
+    }
+
+    /// It hears of what a change is about before it asks for the change.
+    fn looked_up(&mut self, path: &str) -> Option<Node> {
+        let node = self.home.find(path)?.node;
+        self.name_came(path, node);
+        Some(node)
     }
 
     fn name_came(&mut self, path: &str, node: Node) {
@@ -345,11 +393,11 @@ fn shown_by_model(root: &Path, path: &str) -> BTreeMap<String, String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn whatever_is_changed_and_wherever_daemons_die_the_layer_is_what_a_plain_directory_would_be(
-        steps in proptest::collection::vec(any_step(), 1..40),
+        steps in proptest::collection::vec(any_step(), 1..80),
     ) {
         let mut kernel = Kernel::new();
         steps.iter().for_each(|step| kernel.take(step));
