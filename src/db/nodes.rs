@@ -45,6 +45,14 @@ impl Database {
         })
     }
 
+    /// The paths of all nodes of a view.
+    pub fn node_paths(&self, view: ViewId) -> Result<Vec<String>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT path FROM nodes WHERE view_id = ?1")?;
+            query.query_map([view.0], |row| row.get(0))?.collect()
+        })
+    }
+
     /// The path has no node any more: whatever comes to lie there gets a new one.
     pub async fn remove_node(&self, view: ViewId, path: String) -> Result<(), DbError> {
         self.write(move |db| remove_tree(db, view, &path)).await
