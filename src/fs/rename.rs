@@ -57,10 +57,11 @@ impl ModelFs {
         }
         between_steps();
         let Rename { source, target, mode } = rename;
-        Ok(match mode {
+        match mode {
             RenameMode::Exchange => self.nodes.exchange(request, source, target).await?,
             RenameMode::Replace | RenameMode::NoReplace => self.nodes.rename(request, source, target).await?,
-        })
+        }
+        Ok(())
     }
 
     async fn note(&self, rename: &Rename, request: RequestNumber) -> Result<(), FsError> {

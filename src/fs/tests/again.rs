@@ -43,7 +43,7 @@ fn expected(mode: u32) -> (u32, u32, u32) {
 }
 
 fn errno_of<T: std::fmt::Debug>(answer: Result<T, FsError>) -> Errno {
-    Errno::from_raw_os_error(errno(&answer.err().expect("it fails")))
+    Errno::from_raw_os_error(errno(&answer.unwrap_err()))
 }
 
 async fn create(fs: Arc<ModelFs>, name: &str, delivery: Delivery) -> Result<Attr, FsError> {

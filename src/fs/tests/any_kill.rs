@@ -363,8 +363,7 @@ impl Kernel {
     }
 
     fn finish(mut self) {
-        while !self.open.is_empty() {
-            let last = self.open.pop().unwrap();
+        while let Some(last) = self.open.pop() {
             self.home.fs().release(last.node);
             self.forget_unknown(last.node);
         }
