@@ -1,10 +1,11 @@
 //! Open files that have lost their last name. The next daemon must find them too, so they stay on disk until the kernel
 //! forgets their node.
 //!
-//! A FORGET that is under way when a daemon dies is lost; what it was about goes at the next fresh mount.
+//! A FORGET that is under way when a daemon dies is lost, so the next one asks the kernel which it still has.
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -83,6 +84,21 @@ impl ModelFs {
     /// The kernel has forgotten a node: nobody has it open.
     pub fn forget(&self, node: Node) {
         self.drop_orphan(node);
+    }
+
+    /// What the kernel has forgotten while no daemon, or a dying one, listened.
+    pub(super) fn forget_orphans(&self, kernel_has: impl Fn(Node) -> io::Result<bool>) {
+        let kept: Vec<Node> = self.orphans.inodes.lock().keys().copied().collect();
+        for node in kept {
+            match kernel_has(node) {
+                Ok(true) => {}
+                Ok(false) => self.drop_orphan(node),
+                Err(error) => {
+                    tracing::debug!(%error, "the kernel does not tell which files are open; they are kept");
+                    return;
+                }
+            }
+        }
     }
 
     /// Whether [`Self::open_without_name`] finds a file.
