@@ -60,7 +60,7 @@ async fn upgrade_all(runtime: &Path) -> anyhow::Result<()> {
 async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     let (old, version) = (daemon.status.pid, daemon.status.version.clone());
     let next = match daemon.client.upgrade().await {
-        Ok(reply) => Some(reply.pid),
+        Ok(reply) => reply.pid,
         // It was faster gone than its answer came.
         Err(ClientError::Away { .. }) => None,
         Err(ClientError::Refused(why)) => bail!("the daemon goes on as it was: {why}"),
@@ -71,7 +71,8 @@ async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     while Instant::now() < deadline {
         let owner = match lock::probe(cache)? {
             LockState::Held(owner) => owner,
-            LockState::Free => bail!("the new daemon has ended; its log may say why"),
+            // A service manager is about to start it.
+            LockState::Free => None,
         };
         if let Some(owner) = owner.filter(|owner| owner.pid != old)
             && let Ok(now) = asking::ask(owner.socket).await
