@@ -74,9 +74,8 @@ impl ModelFs {
 
     /// Nobody has it open, or it keeps its name.
     pub(super) fn drop_orphan(&self, node: Node) {
-        if self.orphans.inodes.lock().remove(&node).is_some()
-            && let Err(error) = self.scratch.remove_orphan(node.0)
-        {
+        let was_kept = self.orphans.inodes.lock().remove(&node).is_some();
+        if was_kept && let Err(error) = self.scratch.remove_orphan(node.0) {
             tracing::warn!(%error, "a removed file takes up room until the next fresh mount");
         }
     }
