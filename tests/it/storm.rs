@@ -184,7 +184,7 @@ impl Stage {
             ("writing", Box::new(Writer::new(own(0), dice()))),
             ("writing", Box::new(Writer::new(own(1), dice()))),
             ("writing", Box::new(Writer::new(own(2), dice()))),
-            ("churning", Box::new(Churner::new(shared, dice()))),
+            ("churning", Box::new(Churner::new(shared, name, dice()))),
         ]
     }
 
@@ -478,7 +478,12 @@ impl Drop for EndsProcesses<'_> {
 fn calm() {
     let stage = Stage::set(Scene::new(), 6);
     stage.scene.limit_bandwidth(Some(SLOW_LINK));
-    stage.storm("calm cold", 1, |storm| { for n in 1..=6 { storm.begun.store(n, Ordering::Release); thread::sleep(Duration::from_secs(2)) } });
+    stage.storm("calm cold", 1, |storm| {
+        for n in 1..=6 {
+            storm.begun.store(n, Ordering::Release);
+            thread::sleep(Duration::from_secs(2))
+        }
+    });
     stage.warm_up(true);
     stage.storm("calm warm", AGES, |_| thread::sleep(Duration::from_secs(5)));
     stage.scene.umount();

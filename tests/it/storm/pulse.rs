@@ -120,7 +120,8 @@ impl Pulse {
 pub fn table(pulses: &[Pulse], kills: &[Instant]) -> String {
     let mut kinds: Vec<&str> = pulses.iter().map(|pulse| pulse.kind).collect();
     kinds.dedup();
-    let mut text = format!("{:<12}{:>12}{:>16}{:>24}\n", "kind", "operations", "longest pause", "median pause at a kill");
+    let mut text =
+        format!("{:<12}{:>12}{:>16}{:>24}\n", "kind", "operations", "longest pause", "median pause at a kill");
     for kind in kinds {
         let of_kind: Vec<&Pulse> = pulses.iter().filter(|pulse| pulse.kind == kind).collect();
         let operations: u64 = of_kind.iter().map(|pulse| pulse.operations()).sum();

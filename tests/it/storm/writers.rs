@@ -202,6 +202,8 @@ impl User for Writer {
 /// Adds names to a folder that others list, and takes them away.
 pub struct Churner {
     folder: PathBuf,
+    /// In its names, so that no other churner has them.
+    mark: String,
     dice: Dice,
     there: Vec<PathBuf>,
     named: usize,
@@ -210,8 +212,8 @@ pub struct Churner {
 impl Churner {
     const MOST: usize = 40;
 
-    pub fn new(folder: PathBuf, dice: Dice) -> Self {
-        Self { folder, dice, there: Vec::new(), named: 0 }
+    pub fn new(folder: PathBuf, mark: &str, dice: Dice) -> Self {
+        Self { folder, mark: mark.to_owned(), dice, there: Vec::new(), named: 0 }
     }
 }
 
@@ -221,7 +223,8 @@ impl User for Churner {
         if self.there.len() < Self::MOST && !self.dice.once_in(3) {
             self.named += 1;
             // Names that come before, between and behind those of the others.
-            let path = self.folder.join(format!("{}-churn-{}", ["a", "lasting-3", "z"][self.dice.below(3)], self.named));
+            let first = ["a", "lasting-3", "z"][self.dice.below(3)];
+            let path = self.folder.join(format!("{first}-{}-{}", self.mark, self.named));
             pulse.run("create", &path, || File::create_new(&path))?;
             self.there.push(path);
             return Ok(());
