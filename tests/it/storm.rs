@@ -45,6 +45,8 @@ const SLOW_LINK: u64 = 16 * MIB as u64;
 const LONGEST_LIFE_MS: usize = 400;
 /// Some are killed while they start.
 const LONGEST_START_MS: usize = 30;
+/// 40 MiB
+const MANY_PAGES: u64 = 10_000;
 const LASTING_FILES: usize = 500;
 /// Longer than anybody may stand still, with room for a machine that is slow today.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -188,8 +190,9 @@ impl Stage {
         ]
     }
 
-    /// Lets everybody loose on the first `begun` ages, and does `act` meanwhile. Nobody may notice anything of it.
-    fn storm(&self, name: &str, begun: usize, act: impl FnOnce(&Storm)) {
+    /// Lets everybody loose on the first `begun` ages, and does `act` meanwhile. Nobody may notice anything of it. Returns
+    /// how many pages were found to have left the memory.
+    fn storm(&self, name: &str, begun: usize, act: impl FnOnce(&Storm)) -> u64 {
         let crowd = self.crowd(name);
         let pulses = crowd.iter().enumerate().map(|(number, (kind, _))| Pulse::new(kind, number)).collect();
         let storm = Storm {
@@ -223,7 +226,7 @@ impl Stage {
         println!("{}", pulse::table(&storm.pulses, &kills));
         let failures = storm.failures.lock();
         assert!(failures.is_empty(), "{name}: after {} kills:\n{}", kills.len(), failures.join("\n"));
-        assert!(storm.dropped.load(Ordering::Relaxed) > 1000, "hardly a page left the memory: the test shows nothing");
+        storm.dropped.load(Ordering::Relaxed)
     }
 
     /// What was fetched in part is fetched in full, and complete files go past the daemon where `passthrough` says so.
@@ -291,7 +294,7 @@ fn kills(passthrough: bool, kills: usize) {
     let stage = Stage::set(scene, AGES);
     let mut killer = Killer::new(stage.seed);
     stage.scene.limit_bandwidth(Some(SLOW_LINK));
-    stage.storm("cold", 1, |storm| {
+    let dropped_cold = stage.storm("cold", 1, |storm| {
         for age in 1..=AGES {
             storm.begun.store(age, Ordering::Release);
             killer.run(storm, (kills / 2 * age / AGES) - (kills / 2 * (age - 1) / AGES));
@@ -299,11 +302,13 @@ fn kills(passthrough: bool, kills: usize) {
         killer.assert_another_serves(storm.scene);
     });
     stage.warm_up(passthrough);
-    stage.storm("warm", AGES, |storm| {
+    let dropped_warm = stage.storm("warm", AGES, |storm| {
         killer.run(storm, kills - kills / 2);
         killer.assert_another_serves(storm.scene);
     });
     stage.scene.umount();
+    let every_read_is_served = dropped_cold > MANY_PAGES && (passthrough || dropped_warm > MANY_PAGES);
+    assert!(every_read_is_served, "so few pages left the memory that the test shows nothing");
 }
 
 #[test]
@@ -409,9 +414,8 @@ fn nobody_notices_that_the_holder_is_killed_and_then_the_daemon() {
             holder.kill();
             holders.insert(holder.pid);
             storm.wait_for_progress();
-            let next = scene.another(Role::Holder, &holders);
-            assert_ne!(next.pid, holder.pid);
-            killer.wait_until_served(scene);
+            let said = "another one keeps the mounts from now on";
+            eventually("another holder has taken over", || scene.log().matches(said).count() == holders.len());
             killer.kill(storm);
             killer.assert_another_serves(scene);
             storm.wait_for_progress();
