@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 
+use super::crowd::{Storm, User};
 use super::pulse::{Outcome, Pulse};
-use super::{Storm, User};
 use crate::harness::Dice;
 
 /// What the names in a folder must be.

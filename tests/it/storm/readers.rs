@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use rustix::fs::{Advice, fadvise};
 use sha2::{Digest, Sha256};
 
+use super::crowd::{Storm, User};
 use super::pulse::{Outcome, Pulse};
-use super::{Storm, User};
 use crate::harness::Dice;
 use crate::originals::Original;
 use crate::passthrough::Map;

@@ -121,6 +121,12 @@ impl Scene {
         }
     }
 
+    /// Until as many holders have taken the place of one that died.
+    pub fn wait_for_holder(&self, number: usize) {
+        let said = "another one keeps the mounts from now on";
+        eventually("another holder has taken over", || self.log().matches(said).count() == number);
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("cache/weightfs.log")).unwrap_or_default()
     }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use super::crowd::{Storm, User};
 use super::pulse::{Outcome, Pulse};
-use super::{Storm, User};
 use crate::harness::{Dice, noise};
 
 /// In a folder of its own, beside which everything that is in it is known.

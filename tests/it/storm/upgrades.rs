@@ -1,0 +1,99 @@
+//! The daemon is replaced by one of another build.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::SLOW_LINK;
+use super::builds;
+use super::crowd::Stage;
+use super::processes::Role;
+use super::scene::Scene;
+use crate::harness::eventually;
+use crate::machine::error;
+
+const UPGRADES: usize = 10;
+
+#[test]
+fn nobody_notices_ten_upgrades() {
+    let mut scene = Scene::new();
+    let builds = builds::two(&scene.path("builds"));
+    let program = scene.path("weightfs");
+    builds[0].install_at(&program);
+    scene.install(&program);
+    let stage = Stage::set(scene, 3);
+    let scene = &stage.scene;
+    scene.limit_bandwidth(Some(SLOW_LINK));
+    assert_eq!(scene.served()["version"], builds[0].version);
+    stage.storm("upgrades", 1, |storm| {
+        let mut before = scene.served()["pid"].clone();
+        for number in 1..=UPGRADES {
+            storm.begun.store(1 + number * 2 / UPGRADES, Ordering::Release);
+            let build = &builds[number % 2];
+            build.install_at(&program);
+            storm.kills.lock().push(Instant::now());
+            let output = scene.run(&["upgrade"]);
+            assert!(output.status.success(), "upgrade {number}: {}", error(&output));
+            let mut served = scene.served();
+            eventually("the new program serves", || {
+                served = scene.served();
+                served["version"] == build.version
+            });
+            assert_ne!(served["pid"], before);
+            before = served["pid"].clone();
+            if storm.is_over() {
+                return;
+            }
+        }
+    });
+    assert_eq!(scene.all(Role::Daemon).len(), 1);
+    scene.umount();
+}
+
+/// What an upgrade to a program that cannot serve says.
+fn upgrade_in_vain(script: &str) -> String {
+    let mut stage = Stage::set_with_own_program(Scene::new());
+    let program = stage.scene.path("weightfs");
+    let served = stage.scene.served();
+    builds::install_script(&program, script);
+    stage.scene.install(builds::PROGRAM.as_ref());
+    let mut said = String::new();
+    stage.storm("an upgrade in vain", 1, |storm| {
+        let output = storm.scene.run(&["upgrade"]);
+        assert_eq!(output.status.code(), Some(1), "{}", error(&output));
+        said = error(&output);
+        assert_eq!(storm.scene.served()["pid"], served["pid"], "the old one serves");
+    });
+    stage.scene.umount();
+    said
+}
+
+#[test]
+fn a_new_program_that_fails_leaves_the_old_one_serving() {
+    let said = upgrade_in_vain("#!/bin/sh\nexit 7\n");
+    assert!(said.contains("exit status 7"), "{said}");
+}
+
+#[test]
+fn a_new_program_that_hangs_leaves_the_old_one_serving() {
+    let said = upgrade_in_vain("#!/bin/sh\nexec sleep 1000\n");
+    assert!(said.contains("could not serve within"), "{said}");
+}
+
+#[test]
+fn a_holder_that_came_after_the_program_was_replaced_upgrades_to_the_new_one() {
+    let mut scene = Scene::new();
+    let builds = builds::two(&scene.path("builds"));
+    let program = scene.path("weightfs");
+    builds[0].install_at(&program);
+    scene.install(&program);
+    scene.mount();
+    let holder = scene.the(Role::Holder);
+    builds[1].install_at(&program);
+    holder.kill();
+    scene.wait_for_holder(1);
+    assert_eq!(scene.served()["version"], builds[0].version);
+    let output = scene.run(&["upgrade"]);
+    assert!(output.status.success(), "{}", error(&output));
+    assert_eq!(scene.served()["version"], builds[1].version);
+    scene.umount();
+}
