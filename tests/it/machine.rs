@@ -13,6 +13,7 @@ pub struct Machine {
     mounts: Vec<PathBuf>,
     endpoint: String,
     program: PathBuf,
+    is_held: bool,
 }
 
 impl Machine {
@@ -23,12 +24,18 @@ impl Machine {
     pub fn at(endpoint: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = env!("CARGO_BIN_EXE_weightfs").into();
-        Self { folder, mounts: Vec::new(), endpoint: endpoint.to_owned(), program }
+        Self { folder, mounts: Vec::new(), endpoint: endpoint.to_owned(), program, is_held: true }
     }
 
     /// From now on commands run the program that lies there.
     pub fn install(&mut self, program: PathBuf) {
         self.program = program;
+    }
+
+    /// Its daemons are followed by no other ones when they die.
+    pub fn alone(mut self) -> Self {
+        self.is_held = false;
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -51,6 +58,7 @@ impl Machine {
         command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", &self.endpoint);
         command.env("WEIGHTFS_CACHE_DIRECTORY", self.path("cache"));
         command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.path("run"));
+        command.env("WEIGHTFS_DAEMON_HELD", self.is_held.to_string());
         command
     }
 
