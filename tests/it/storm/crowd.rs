@@ -203,10 +203,10 @@ impl Stage {
             storm.wait_for_progress();
         });
         let kills = storm.kills.lock();
-        println!("{name}: {} kills in {:.1?}", kills.len(), start.elapsed());
+        println!("{name}: {} daemons ended in {:.1?}", kills.len(), start.elapsed());
         println!("{}", pulse::table(&storm.pulses, &kills));
         let failures = storm.failures.lock();
-        assert!(failures.is_empty(), "{name}: after {} kills:\n{}", kills.len(), failures.join("\n"));
+        assert!(failures.is_empty(), "{name}: after {} daemons:\n{}", kills.len(), failures.join("\n"));
         storm.dropped.load(Ordering::Relaxed)
     }
 

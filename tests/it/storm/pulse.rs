@@ -121,7 +121,7 @@ pub fn table(pulses: &[Pulse], kills: &[Instant]) -> String {
     let mut kinds: Vec<&str> = pulses.iter().map(|pulse| pulse.kind).collect();
     kinds.dedup();
     let mut text =
-        format!("{:<12}{:>12}{:>16}{:>24}\n", "kind", "operations", "longest pause", "median pause at a kill");
+        format!("{:<12}{:>12}{:>16}{:>24}\n", "kind", "operations", "longest pause", "median pause at an end");
     for kind in kinds {
         let of_kind: Vec<&Pulse> = pulses.iter().filter(|pulse| pulse.kind == kind).collect();
         let operations: u64 = of_kind.iter().map(|pulse| pulse.operations()).sum();
