@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
@@ -68,6 +69,10 @@ impl Program {
 }
 
 fn spawn(mut command: Command) -> io::Result<Process> {
+    // The holder reads its signals from a descriptor and blocks them for that; its daemons get them as anybody does.
+    let unblock = || Ok(SigSet::all().thread_unblock()?);
+    // SAFETY: between fork and exec it makes one system call, and touches no memory but its own stack.
+    unsafe { command.pre_exec(unblock) };
     Process::of(Pid::from_child(&command.spawn()?))
 }
 

@@ -54,8 +54,12 @@ impl Process {
     }
 
     pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         // It may have ended in the meantime.
-        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+        let _ = pidfd_send_signal(&self.handle, signal);
     }
 
     /// Whether it has ended, all of its threads, within a time.

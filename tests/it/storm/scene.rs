@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use test_hub::{Hub, Options};
 use weightfs::daemon::lock::{self, LockState};
 
+use super::builds;
 use super::processes::{Process, Role};
 use crate::harness::eventually;
 use crate::machine::{Machine, error, is_mounted};
@@ -55,6 +56,10 @@ impl Scene {
 
     pub fn run(&self, words: &[&str]) -> Output {
         self.command(words).output().unwrap()
+    }
+
+    pub fn begin(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub fn mount(&self) {
@@ -167,8 +172,9 @@ impl Drop for Scene {
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", last_lines(&self.log()));
         }
-        // The machine then takes the dead mount away.
         self.end_all();
+        // With what works: the machine takes the dead mount away.
+        self.machine.install(builds::PROGRAM.into());
     }
 }
 
