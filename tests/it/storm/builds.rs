@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The program that was built for this test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_weightfs");
+/// The program that was built for this test, or one that somebody wants to measure.
+pub fn program() -> PathBuf {
+    std::env::var_os("WEIGHTFS_STORM_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_weightfs").into()).into()
+}
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub struct Build {
@@ -18,9 +21,9 @@ pub struct Build {
 pub fn two(folder: &Path) -> [Build; 2] {
     fs::create_dir(folder).unwrap();
     let this = Build { version: VERSION.to_owned(), path: folder.join("this") };
-    fs::copy(PROGRAM, &this.path).unwrap();
+    fs::copy(program(), &this.path).unwrap();
     let other = Build { version: other_version(), path: folder.join("other") };
-    fs::copy(PROGRAM, &other.path).unwrap();
+    fs::copy(program(), &other.path).unwrap();
     other.write_version();
     for build in [&this, &other] {
         let output = Command::new(&build.path).arg("--version").output().unwrap();

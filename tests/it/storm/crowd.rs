@@ -129,7 +129,7 @@ impl Stage {
     /// The same with a program that lies where it can be replaced.
     pub fn set_with_own_program(mut scene: Scene) -> Self {
         let program = scene.path("weightfs");
-        fs::copy(builds::PROGRAM, &program).unwrap();
+        fs::copy(builds::program(), &program).unwrap();
         scene.install(&program);
         Self::set(scene, 1)
     }

@@ -56,7 +56,7 @@ fn a_daemon_killed_together_with_its_holder_is_taken_away_by_the_next_mount() {
 fn a_daemon_that_cannot_be_started_any_more_is_given_up_with_a_word_and_an_error() {
     let mut stage = Stage::set_with_own_program(Scene::new().with("WEIGHTFS_DAEMON_GIVE_UP_SECONDS", "2"));
     builds::install_script(&stage.scene.path("weightfs"), "#!/bin/sh\nexit 7\n");
-    stage.scene.install(builds::PROGRAM.as_ref());
+    stage.scene.install(&builds::program());
     let scene = &stage.scene;
     let large = &stage.ages[0][3];
     let open = File::open(scene.directory.join(&large.path)).unwrap();

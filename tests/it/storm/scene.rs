@@ -29,6 +29,7 @@ impl Scene {
     pub fn new() -> Self {
         let hub = Hub::start().unwrap();
         let mut machine = Machine::at(hub.endpoint());
+        machine.install(builds::program());
         let directory = machine.directory("hf");
         Self { hub, machine, directory, variables: Vec::new() }
     }
@@ -174,7 +175,7 @@ impl Drop for Scene {
         }
         self.end_all();
         // With what works: the machine takes the dead mount away.
-        self.machine.install(builds::PROGRAM.into());
+        self.machine.install(builds::program());
     }
 }
 

@@ -70,7 +70,7 @@ fn nobody_notices_kills_in_the_middle_of_upgrades() {
     let mut dice = Dice::new(stage.seed);
     let mut succeeded = 0;
     stage.storm("kills in upgrades", 3, |storm| {
-        for number in 1..=2 * UPGRADES {
+        for number in 1..=UPGRADES {
             builds[number % 2].install_at(&program);
             let mut upgrade = scene.begin(&["upgrade"]);
             thread::sleep(Duration::from_millis(dice.below(LONGEST_UPGRADE_MS) as u64));
@@ -88,7 +88,7 @@ fn nobody_notices_kills_in_the_middle_of_upgrades() {
             }
         }
     });
-    println!("{succeeded} upgrades of {} succeeded", 2 * UPGRADES);
+    println!("{succeeded} upgrades of {UPGRADES} succeeded");
     eventually("one daemon serves", || scene.all(Role::Daemon).len() == 1 && scene.status().is_object());
     scene.umount();
 }
@@ -106,7 +106,7 @@ fn upgrade_in_vain(scene: &Scene) -> String {
 fn nobody_notices_that_a_new_program_fails() {
     let mut stage = Stage::set_with_own_program(Scene::new());
     builds::install_script(&stage.scene.path("weightfs"), "#!/bin/sh\nexit 7\n");
-    stage.scene.install(builds::PROGRAM.as_ref());
+    stage.scene.install(&builds::program());
     stage.storm("upgrades in vain", 1, |storm| {
         for _ in 0..3 {
             let said = upgrade_in_vain(storm.scene);
@@ -121,7 +121,7 @@ fn a_new_program_that_hangs_leaves_the_old_one_serving() {
     // Nobody else is there: it takes a minute to find out.
     let mut stage = Stage::set_with_own_program(Scene::new());
     builds::install_script(&stage.scene.path("weightfs"), "#!/bin/sh\nexec sleep 1000\n");
-    stage.scene.install(builds::PROGRAM.as_ref());
+    stage.scene.install(&builds::program());
     let said = upgrade_in_vain(&stage.scene);
     assert!(said.contains("could not serve within"), "{said}");
     stage.warm_up(true);
