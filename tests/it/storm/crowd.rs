@@ -21,6 +21,8 @@ use crate::originals::{self, Original};
 use crate::passthrough::is_hot;
 
 const LASTING_FILES: usize = 500;
+/// Between the turns of a user: the next daemon is to find a processor to start on.
+const REST: Duration = Duration::from_millis(2);
 /// Longer than anybody may stand still, with room for a machine that is slow today.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,9 +62,22 @@ impl Storm<'_> {
     fn use_until_over(&self, user: &mut dyn User, pulse: &Pulse) {
         while !self.is_over() {
             if let Err(failure) = user.turn(self, pulse) {
-                self.failures.lock().push(failure);
-                self.is_over.store(true, Ordering::Release);
+                self.fail(failure);
             }
+            thread::sleep(REST);
+        }
+    }
+
+    /// Changes that were made: none of them is made without a daemon.
+    fn changes(&self) -> u64 {
+        self.pulses.iter().filter(|pulse| pulse.kind == "writing").map(Pulse::operations).sum()
+    }
+
+    /// The daemon that there is by now answers. A few changes may still be answers of one before.
+    pub fn wait_until_answered(&self) {
+        let before = self.changes();
+        if !self.wait_until(|| self.is_over() || self.changes() > before + 10) {
+            self.fail(format!("no daemon answers: {}", self.describe()));
         }
     }
 
@@ -72,8 +87,13 @@ impl Storm<'_> {
         let goes_on = |(pulse, before): (&Pulse, &u64)| pulse.operations() > before + 5;
         let all_go_on = || self.pulses.iter().zip(&before).all(goes_on);
         if !self.wait_until(|| self.is_over() || all_go_on()) {
-            self.failures.lock().push(format!("somebody stands still: {}", self.describe()));
+            self.fail(format!("somebody stands still: {}", self.describe()));
         }
+    }
+
+    fn fail(&self, failure: String) {
+        self.failures.lock().push(failure);
+        self.is_over.store(true, Ordering::Release);
     }
 
     fn wait_until(&self, condition: impl Fn() -> bool) -> bool {

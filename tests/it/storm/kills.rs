@@ -37,7 +37,7 @@ impl Killer {
             if self.dice.once_in(3) {
                 thread::sleep(Duration::from_millis(self.dice.below(LONGEST_START_MS + 1) as u64));
             } else {
-                self.wait_until_served(storm.scene);
+                storm.wait_until_answered();
                 thread::sleep(Duration::from_millis(self.dice.below(LONGEST_LIFE_MS) as u64));
             }
             if storm.is_over() {

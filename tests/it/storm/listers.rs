@@ -72,7 +72,6 @@ impl User for Lister {
             Rule::Grows(known) => *known = names,
             Rule::AmongOthers(_) => {}
         }
-        thread::sleep(Duration::from_millis(2));
         Ok(())
     }
 }

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
@@ -146,7 +144,6 @@ impl User for Opening {
         pulse.check(opened.is_file() && opened.size() == original.blob.size, &path, "another size once it is open")?;
         read_anywhere(&mut self.dice, &mut self.buffer, &file, original, &path, pulse)?;
         pulse.run("close", &path, || nix::unistd::close(file).map_err(io::Error::from))?;
-        thread::sleep(Duration::from_millis(1));
         Ok(())
     }
 }

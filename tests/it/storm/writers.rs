@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use super::crowd::{Storm, User};
 use super::pulse::{Outcome, Pulse};
@@ -184,7 +182,6 @@ impl User for Writer {
         if self.named == 0 {
             self.begin(pulse)?;
         }
-        thread::sleep(Duration::from_millis(1));
         match self.dice.below(16) {
             0..=3 => self.create(pulse),
             4..=5 => self.append(pulse),
@@ -219,7 +216,6 @@ impl Churner {
 
 impl User for Churner {
     fn turn(&mut self, _: &Storm, pulse: &Pulse) -> Outcome {
-        thread::sleep(Duration::from_millis(3));
         if self.there.len() < Self::MOST && !self.dice.once_in(3) {
             self.named += 1;
             // Names that come before, between and behind those of the others.
