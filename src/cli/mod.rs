@@ -63,6 +63,9 @@ enum Command {
     Export(export::ExportCommand),
     Daemon(daemon::DaemonCommand),
     Holder(holder::HolderCommand),
+    /// Write notices to the kernel; started by a daemon
+    #[command(hide = true)]
+    Notices,
 }
 
 /// Does what the process's arguments say.
@@ -83,6 +86,10 @@ impl Command {
         // It reads no settings: what it keeps must not depend on a file that somebody is editing.
         if let Command::Holder(command) = self {
             return command.run(&surroundings);
+        }
+        if let Command::Notices = self {
+            mount_helper::notices::serve(io::stdin())?;
+            return Ok(ExitCode::SUCCESS);
         }
         let load = |layer: Layer| Config::load(layer, common.config.clone(), surroundings.clone());
         match self {
@@ -110,7 +117,7 @@ impl Command {
                 command.run(&config)
             }
             Command::Daemon(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
-            Command::Holder(_) => Ok(()),
+            Command::Holder(_) | Command::Notices => Ok(()),
         }?;
         Ok(ExitCode::SUCCESS)
     }
