@@ -1,0 +1,437 @@
+//! What mount(8) says: its arguments and the text behind `-o`, taken apart. Pure: nothing here looks at the machine.
+//!
+//! The settings are not known here. What is neither mount(8)'s, the kernel's nor the helper's own goes on to
+//! `weightfs mount` as a flag, and that program says what is wrong with it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use nix::mount::MsFlags;
+
+/// What may be mounted, as the first word of a line in fstab.
+const SOURCES: [&str; 1] = ["hub"];
+
+/// One call of this program.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Call {
+    Help,
+    Version,
+    Mount(Request),
+}
+
+/// What to mount, where and how.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// As it shows in the list of mounts. mount(8) compares it with fstab to tell what is mounted already.
+    pub source: String,
+    pub directory: PathBuf,
+    /// The mount namespace to do it in.
+    pub namespace: Option<PathBuf>,
+    /// Everything but the mount itself.
+    pub fake: bool,
+    pub verbose: bool,
+    pub options: Options,
+}
+
+/// What stands behind `-o`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose daemon it is to be.
+    pub run_as: Option<String>,
+    pub program: Option<PathBuf>,
+    /// Whether others than the daemon's user may enter, where it is said.
+    pub allow_other: Option<bool>,
+    pub flags: MsFlags,
+    /// For the kernel, as it was written.
+    pub contexts: Vec<OsString>,
+    /// For `weightfs mount`.
+    pub words: Vec<OsString>,
+    /// One of those words too.
+    pub cache_directory: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            run_as: None,
+            program: None,
+            allow_other: None,
+            flags: MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            contexts: Vec::new(),
+            words: Vec::new(),
+            cache_directory: None,
+        }
+    }
+}
+
+/// Said as it is; the program's name stands before it.
+pub type Wrong = String;
+
+/// For mount(8) itself, fstab(5), systemd, or what holds for every mount of ours; nothing is to be done about it.
+const PASSED_OVER: [&str; 36] = [
+    "rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "nousers", "owner", "noowner",
+    "group", "nogroup", "suid", "nosuid", "dev", "nodev", "async", "sync", "dirsync", "mand", "nomand", "loud", "silent",
+    "iversion", "noiversion", "lazytime", "nolazytime", "norelatime", "nostrictatime", "nosymfollow", "symfollow",
+    "default_permissions", "nodefaults", "nonempty",
+];
+/// The same with a value.
+const PASSED_OVER_WITH_VALUE: [&str; 5] = ["comment", "user", "uhelper", "helper", "nofail"];
+const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+/// Shorter names than the flags' own.
+const SHORT_NAMES: [(&str, &str); 2] = [("cache_dir", "cache-directory"), ("endpoint", "hub-endpoint")];
+/// Flags that have no sense here, and why.
+const REFUSED: [(&str, &str); 12] = [
+    ("ro", "a read-only HF_HOME breaks the programs that use it; models are protected without it: write rw"),
+    ("remount", "a mount cannot be changed while it is there; unmount it and mount it again"),
+    ("bind", "mount(8) itself makes bind mounts: leave out `-t weightfs`"),
+    ("token", "everybody could read it in the list of processes; write it to a file and give token_file=FILE"),
+    ("hf_token", "everybody could read it in the list of processes; write it to a file and give token_file=FILE"),
+    ("foreground", "mount(8) waits for a mount in the background; use `weightfs mount --foreground DIR` without it"),
+    ("held", "this program holds the mount; `weightfs mount DIR --held=false` does without"),
+    ("daemon_held", "this program holds the mount; `weightfs mount DIR --daemon-held=false` does without"),
+    ("auto_unmount", "it would end the mount when the daemon dies, and another one is to take over then"),
+    ("allow_root", "allow_other lets root in and everybody else"),
+    ("help", "`mount.weightfs --help` shows what can be written here"),
+    ("version", "`mount.weightfs --version` shows it"),
+];
+
+/// The program's arguments without its name: `SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`, in any order.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Wrong> {
+    let mut arguments = arguments.into_iter();
+    let mut places = Vec::new();
+    let (mut fake, mut verbose, mut namespace) = (false, false, None);
+    let mut options = Options::default();
+    let mut only_places = false;
+    while let Some(argument) = arguments.next() {
+        let bytes = argument.as_bytes();
+        if only_places || bytes == b"-" || !bytes.starts_with(b"-") {
+            places.push(argument);
+            continue;
+        }
+        match bytes {
+            b"--" => only_places = true,
+            b"--help" => return Ok(Call::Help),
+            b"--version" => return Ok(Call::Version),
+            _ if bytes.starts_with(b"--") => return Err(unknown_flag(&argument)),
+            _ => {
+                let mut letters = bytes[1..].iter();
+                while let Some(letter) = letters.next() {
+                    let value = |letters: &[u8]| match letters {
+                        [] => None,
+                        rest => Some(OsString::from_vec(rest.to_vec())),
+                    };
+                    match letter {
+                        // Unknown settings are found out by the program that has them; there is no mtab any more.
+                        b's' | b'n' => {}
+                        b'f' => fake = true,
+                        b'v' => verbose = true,
+                        b'h' => return Ok(Call::Help),
+                        b'V' => return Ok(Call::Version),
+                        b'o' | b't' | b'N' => {
+                            let Some(value) = value(letters.as_slice()).or_else(|| arguments.next()) else {
+                                return Err(format!("-{} wants a value behind it", char::from(*letter)));
+                            };
+                            match letter {
+                                b'o' => options.add(&value)?,
+                                b't' => check_type(&value)?,
+                                _ => namespace = Some(namespace_path(value)),
+                            }
+                            break;
+                        }
+                        _ => return Err(unknown_flag(&argument)),
+                    }
+                }
+            }
+        }
+    }
+    let [source, directory] = <[OsString; 2]>::try_from(places).map_err(|places| match places.len() {
+        0 => "it wants what to mount and where: mount.weightfs hub DIR [-o OPTIONS]".to_owned(),
+        1 => format!("it wants what to mount before where: mount.weightfs hub {}", places[0].display()),
+        _ => format!("`{}` is one word too many; quote what has spaces in it", places[2].display()),
+    })?;
+    let source = check_source(&source)?;
+    Ok(Call::Mount(Request { source, directory: directory.into(), namespace, fake, verbose, options }))
+}
+
+fn unknown_flag(argument: &OsStr) -> Wrong {
+    format!("`{}` is no flag of it; `mount.weightfs --help` shows them, and settings stand behind -o", argument.display())
+}
+
+fn check_type(kind: &OsStr) -> Result<(), Wrong> {
+    match kind.as_bytes() {
+        b"weightfs" | b"fuse.weightfs" => Ok(()),
+        _ => Err(format!("-t {}: the type is weightfs or fuse.weightfs", kind.display())),
+    }
+}
+
+fn check_source(source: &OsStr) -> Result<String, Wrong> {
+    let known = SOURCES.into_iter().find(|known| source == *known);
+    known.map(str::to_owned).ok_or_else(|| {
+        format!("`{}` cannot be mounted; what can: {} (the Hugging Face Hub)", source.display(), SOURCES.join(", "))
+    })
+}
+
+/// mount(8) takes a process's number or a file.
+fn namespace_path(value: OsString) -> PathBuf {
+    match value.to_str().map(str::parse::<u32>) {
+        Some(Ok(pid)) => format!("/proc/{pid}/ns/mnt").into(),
+        _ => value.into(),
+    }
+}
+
+impl Options {
+    /// Takes in one `-o`. Of options that contradict each other the last one counts.
+    fn add(&mut self, text: &OsStr) -> Result<(), Wrong> {
+        for option in split(text.as_bytes())? {
+            let (name, value) = match option.iter().position(|byte| *byte == b'=') {
+                Some(at) => (&option[..at], Some(&option[at + 1..])),
+                None => (option, None),
+            };
+            let name = str::from_utf8(name).ok().filter(|name| is_name(name)).ok_or_else(|| {
+                format!("-o {}: a name has letters, digits and `_` only", OsStr::from_bytes(option).display())
+            })?;
+            self.take(name, value, option)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, name: &str, value: Option<&[u8]>, option: &[u8]) -> Result<(), Wrong> {
+        let plain = name.replace('-', "_");
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == plain) {
+            // Without its value: that may be the secret.
+            return Err(format!("-o {name}: {why}"));
+        }
+        if is_passed_over(name, value.is_some()) || self.set_flag(name, value.is_some()) {
+            return Ok(());
+        }
+        let text = value.map(unquoted);
+        let needed = || format!("-o {name} wants a value: {name}=VALUE");
+        match plain.as_str() {
+            "run_as" => self.run_as = Some(utf8(text.ok_or_else(needed)?, name)?),
+            "program" => self.program = Some(OsStr::from_bytes(text.ok_or_else(needed)?).into()),
+            _ if CONTEXTS.contains(&plain.as_str()) => self.contexts.push(OsStr::from_bytes(option).to_owned()),
+            _ => {
+                match plain.as_str() {
+                    "allow_other" => self.allow_other = Some(is_on(text)),
+                    "cache_dir" | "cache_directory" => {
+                        self.cache_directory = text.map(|text| OsStr::from_bytes(text).into());
+                    }
+                    _ => {}
+                }
+                self.words.push(word(&plain, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is one of those flags of the kernel that make a difference on such a mount.
+    fn set_flag(&mut self, name: &str, has_value: bool) -> bool {
+        let (flag, on) = match name {
+            "noexec" => (MsFlags::MS_NOEXEC, true),
+            "exec" => (MsFlags::MS_NOEXEC, false),
+            "noatime" => (MsFlags::MS_NOATIME, true),
+            "atime" => (MsFlags::MS_NOATIME, false),
+            "nodiratime" => (MsFlags::MS_NODIRATIME, true),
+            "diratime" => (MsFlags::MS_NODIRATIME, false),
+            "relatime" => (MsFlags::MS_RELATIME, true),
+            "strictatime" => (MsFlags::MS_STRICTATIME, true),
+            _ => return false,
+        };
+        self.flags.set(flag, on);
+        !has_value
+    }
+}
+
+fn is_passed_over(name: &str, has_value: bool) -> bool {
+    // `x-` is for programs in general, `X-` the same without a record of it.
+    let foreign = name.starts_with("x-") || name.starts_with("X-");
+    foreign || if has_value { PASSED_OVER_WITH_VALUE.contains(&name) } else { PASSED_OVER.contains(&name) }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    // What begins with `-` would be another flag.
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && name.bytes().all(is_part)
+}
+
+/// A flag of `weightfs mount`.
+fn word(name: &str, value: Option<&[u8]>) -> OsString {
+    let name = match SHORT_NAMES.iter().find(|(short, _)| *short == name) {
+        Some((_, flag)) => (*flag).to_owned(),
+        None => name.replace('_', "-"),
+    };
+    let mut word = OsString::from(format!("--{name}"));
+    if let Some(value) = value {
+        word.push("=");
+        word.push(OsStr::from_bytes(value));
+    }
+    word
+}
+
+fn utf8(value: &[u8], name: &str) -> Result<String, Wrong> {
+    str::from_utf8(value).map(str::to_owned).map_err(|_| format!("-o {name}: its value is no valid UTF-8"))
+}
+
+/// A switch as the settings read it; what they do not know they refuse.
+fn is_on(value: Option<&[u8]>) -> bool {
+    let off: [&[u8]; 4] = [b"false", b"0", b"no", b"off"];
+    !value.is_some_and(|value| off.iter().any(|off| value.eq_ignore_ascii_case(off)))
+}
+
+/// At the commas, but for those within double quotes. Empty ones are left out, as mount(8) does.
+fn split(text: &[u8]) -> Result<Vec<&[u8]>, Wrong> {
+    let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if quoted {
+        // Not the text itself: it may hold a secret that would be refused.
+        return Err("-o: a double quote is not closed".to_owned());
+    }
+    parts.push(&text[start..]);
+    parts.retain(|part| !part.is_empty());
+    Ok(parts)
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inside @ .., b'"'] => inside,
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(line: &str) -> Result<Call, Wrong> {
+        parse(line.split(' ').filter(|word| !word.is_empty()).map(OsString::from))
+    }
+
+    fn request(line: &str) -> Request {
+        match call(line) {
+            Ok(Call::Mount(request)) => request,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn options(text: &str) -> Options {
+        request(&format!("hub /mnt -o {text}")).options
+    }
+
+    fn wrong(line: &str) -> String {
+        call(line).unwrap_err()
+    }
+
+    #[test]
+    fn a_call_of_mount_8_is_understood_in_every_order_it_has() {
+        let plain = request("hub /mnt/hf -o rw");
+        assert_eq!((plain.source.as_str(), plain.directory.to_str()), ("hub", Some("/mnt/hf")));
+        assert_eq!((plain.fake, plain.verbose), (false, false));
+        assert_eq!(plain.options, Options::default());
+        for line in ["hub /mnt -sfnv -t weightfs -o offline", "-o offline -v -s hub -n /mnt -f", "-fvooffline -- hub /mnt"] {
+            let full = request(line);
+            assert_eq!((full.fake, full.verbose), (true, true), "{line}");
+            assert_eq!(full.options.words, ["--offline"], "{line}");
+        }
+        assert_eq!(request("hub /mnt -N 12").namespace.unwrap(), PathBuf::from("/proc/12/ns/mnt"));
+        assert_eq!(request("hub /mnt -N /run/netns/a").namespace.unwrap(), PathBuf::from("/run/netns/a"));
+        assert_eq!(call("--help"), Ok(Call::Help));
+        assert_eq!(call("hub -V"), Ok(Call::Version));
+    }
+
+    #[test]
+    fn a_wrong_call_is_told_what_is_wrong() {
+        assert!(wrong("").contains("what to mount and where"));
+        assert!(wrong("/mnt").contains("mount.weightfs hub /mnt"));
+        assert!(wrong("hub /mnt more").contains("`more` is one word too many"));
+        assert!(wrong("s3 /mnt").contains("what can: hub"));
+        assert!(wrong("hub /mnt -t ext4").contains("weightfs or fuse.weightfs"));
+        assert!(wrong("hub /mnt -x").contains("`-x` is no flag"));
+        assert!(wrong("hub /mnt --offline").contains("settings stand behind -o"));
+        assert!(wrong("hub /mnt -o").contains("-o wants a value"));
+    }
+
+    #[test]
+    fn what_is_for_others_is_passed_over() {
+        let text = "rw,noexec,nosuid,nodev,nofail,_netdev,user,x-systemd.automount,x-systemd.idle-timeout=5,X-mount.mkdir,\
+                    comment=hf,defaults,noauto,default_permissions,uhelper=x,users,owner,group,,";
+        let options = options(text);
+        assert_eq!(options.words, [] as [&str; 0]);
+        assert!(options.flags.contains(MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID | MsFlags::MS_NODEV));
+    }
+
+    #[test]
+    fn of_flags_that_contradict_each_other_the_last_one_counts() {
+        assert!(!options("noexec,noatime,exec").flags.contains(MsFlags::MS_NOEXEC));
+        assert!(options("noexec,noatime,exec").flags.contains(MsFlags::MS_NOATIME));
+        assert!(options("suid,dev").flags.contains(MsFlags::MS_NOSUID | MsFlags::MS_NODEV));
+    }
+
+    #[test]
+    fn settings_become_flags_of_the_program() {
+        let text = "cache_dir=/c,max_size=9,endpoint=http://h/,token_file=/t,offline,passthrough=off,log_level=debug,\
+                    runtime-directory=/r";
+        let expected = [
+            "--cache-directory=/c",
+            "--max-size=9",
+            "--hub-endpoint=http://h/",
+            "--token-file=/t",
+            "--offline",
+            "--passthrough=off",
+            "--log-level=debug",
+            "--runtime-directory=/r",
+        ];
+        assert_eq!(options(text).words, expected);
+        assert_eq!(options("offline -o token_file=/t").words, ["--offline", "--token-file=/t"]);
+    }
+
+    #[test]
+    fn a_quoted_value_keeps_its_commas() {
+        let options = options(r#"token_file="/a,b=c",context="system_u:object_r:x_t:s0:c1,c2",offline"#);
+        assert_eq!(options.words, ["--token-file=/a,b=c", "--offline"]);
+        assert_eq!(options.contexts, [r#"context="system_u:object_r:x_t:s0:c1,c2""#]);
+        assert!(wrong(r#"hub /mnt -o token_file="/a,b"#).contains("not closed"));
+    }
+
+    #[test]
+    fn who_runs_it_and_who_may_enter_is_for_the_helper() {
+        let options = options("run_as=alice,program=/opt/weightfs,allow_other");
+        assert_eq!((options.run_as.as_deref(), options.allow_other), (Some("alice"), Some(true)));
+        assert_eq!(options.program, Some("/opt/weightfs".into()));
+        assert_eq!(options.words, ["--allow-other"]);
+        assert_eq!(self::options("allow_other=no").allow_other, Some(false));
+        assert!(wrong("hub /mnt -o run_as").contains("run_as=VALUE"));
+    }
+
+    #[test]
+    fn what_has_no_sense_is_refused_and_a_secret_is_not_repeated() {
+        assert!(wrong("hub /mnt -o ro").contains("read-only"));
+        assert!(wrong("hub /mnt -o remount,rw").contains("unmount it"));
+        for line in ["hub /mnt -o token=hf_secret", "hub /mnt -o hf-token=hf_secret", "hub /mnt -o token=\"hf_secret"] {
+            let said = wrong(line);
+            assert!(!said.contains("hf_secret"), "{said}");
+        }
+        assert!(wrong("hub /mnt -o token=x").contains("token_file"));
+        assert!(wrong("hub /mnt -o foreground").contains("--foreground"));
+    }
+
+    #[test]
+    fn no_option_becomes_another_word_than_one_flag() {
+        for text in ["-evil", "--config=/x", "=x", "a b", "näme=1"] {
+            let line = ["hub", "/mnt", "-o", text].map(OsString::from);
+            assert!(parse(line).is_err(), "{text}");
+        }
+        let line = ["hub", "/mnt", "-o", "cache_dir=/with space --evil"].map(OsString::from);
+        let Ok(Call::Mount(request)) = parse(line) else { panic!("it is a call") };
+        assert_eq!(request.options.words, ["--cache-directory=/with space --evil"]);
+    }
+}
