@@ -8,8 +8,10 @@
 
 pub mod client;
 pub mod fuse;
+pub mod helper;
 pub mod holder;
 mod mounts;
+mod privileges;
 mod process;
 mod store;
 mod wire;

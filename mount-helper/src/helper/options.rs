@@ -17,7 +17,7 @@ const SOURCES: [&str; 1] = ["hub"];
 pub enum Call {
     Help,
     Version,
-    Mount(Request),
+    Mount(Box<Request>),
 }
 
 /// What to mount, where and how.
@@ -70,10 +70,42 @@ pub type Wrong = String;
 
 /// For mount(8) itself, fstab(5), systemd, or what holds for every mount of ours; nothing is to be done about it.
 const PASSED_OVER: [&str; 36] = [
-    "rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "nousers", "owner", "noowner",
-    "group", "nogroup", "suid", "nosuid", "dev", "nodev", "async", "sync", "dirsync", "mand", "nomand", "loud", "silent",
-    "iversion", "noiversion", "lazytime", "nolazytime", "norelatime", "nostrictatime", "nosymfollow", "symfollow",
-    "default_permissions", "nodefaults", "nonempty",
+    "rw",
+    "defaults",
+    "auto",
+    "noauto",
+    "nofail",
+    "_netdev",
+    "user",
+    "nouser",
+    "users",
+    "nousers",
+    "owner",
+    "noowner",
+    "group",
+    "nogroup",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "async",
+    "sync",
+    "dirsync",
+    "mand",
+    "nomand",
+    "loud",
+    "silent",
+    "iversion",
+    "noiversion",
+    "lazytime",
+    "nolazytime",
+    "norelatime",
+    "nostrictatime",
+    "nosymfollow",
+    "symfollow",
+    "default_permissions",
+    "nodefaults",
+    "nonempty",
 ];
 /// The same with a value.
 const PASSED_OVER_WITH_VALUE: [&str; 5] = ["comment", "user", "uhelper", "helper", "nofail"];
@@ -151,11 +183,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Wron
         _ => format!("`{}` is one word too many; quote what has spaces in it", places[2].display()),
     })?;
     let source = check_source(&source)?;
-    Ok(Call::Mount(Request { source, directory: directory.into(), namespace, fake, verbose, options }))
+    Ok(Call::Mount(Box::new(Request { source, directory: directory.into(), namespace, fake, verbose, options })))
 }
 
 fn unknown_flag(argument: &OsStr) -> Wrong {
-    format!("`{}` is no flag of it; `mount.weightfs --help` shows them, and settings stand behind -o", argument.display())
+    format!(
+        "`{}` is no flag of it; `mount.weightfs --help` shows them, and settings stand behind -o",
+        argument.display()
+    )
 }
 
 fn check_type(kind: &OsStr) -> Result<(), Wrong> {
@@ -318,7 +353,7 @@ mod tests {
 
     fn request(line: &str) -> Request {
         match call(line) {
-            Ok(Call::Mount(request)) => request,
+            Ok(Call::Mount(request)) => *request,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -337,7 +372,9 @@ mod tests {
         assert_eq!((plain.source.as_str(), plain.directory.to_str()), ("hub", Some("/mnt/hf")));
         assert_eq!((plain.fake, plain.verbose), (false, false));
         assert_eq!(plain.options, Options::default());
-        for line in ["hub /mnt -sfnv -t weightfs -o offline", "-o offline -v -s hub -n /mnt -f", "-fvooffline -- hub /mnt"] {
+        for line in
+            ["hub /mnt -sfnv -t weightfs -o offline", "-o offline -v -s hub -n /mnt -f", "-fvooffline -- hub /mnt"]
+        {
             let full = request(line);
             assert_eq!((full.fake, full.verbose), (true, true), "{line}");
             assert_eq!(full.options.words, ["--offline"], "{line}");

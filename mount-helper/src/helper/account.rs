@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, User};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// The user that daemons run as unless somebody says otherwise, where there is one of this name.
 const DEFAULT: &str = "weightfs";
@@ -17,8 +17,19 @@ const HOLDERS: &str = "/run/weightfs-holders";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a daemon may know of whoever calls mount(8). All else would make a mount depend on who mounts it.
 const KEPT: [&str; 13] = [
-    "LANG", "LC_ALL", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy",
-    "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 ];
 
 #[derive(Debug, Clone)]
@@ -31,14 +42,17 @@ pub struct Account {
 
 impl Account {
     pub fn find(run_as: Option<&str>) -> Result<Self, Failure> {
-        let unknown = |name: &str, error: nix::Error| Failure::system(format!("cannot look up the user {name}: {error}"));
+        let unknown =
+            |name: &str, error: nix::Error| Failure::system(format!("cannot look up the user {name}: {error}"));
         let user = match run_as {
             Some(name) => {
                 let found = match name.parse() {
                     Ok(uid) => User::from_uid(Uid::from_raw(uid)),
                     Err(_) => User::from_name(name),
                 };
-                let none = || Failure::usage(format!("run_as={name}: there is no such user; make one: useradd --system {name}"));
+                let none = || {
+                    Failure::usage(format!("run_as={name}: there is no such user; make one: useradd --system {name}"))
+                };
                 found.map_err(|error| unknown(name, error))?.ok_or_else(none)?
             }
             None => match User::from_name(DEFAULT).map_err(|error| unknown(DEFAULT, error))? {

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::statfs::statfs;
 
-use crate::failure::Failure;
-use mount_helper::fuse::{self, FILESYSTEM_TYPE};
+use super::failure::Failure;
+use crate::fuse::{self, FILESYSTEM_TYPE};
 
 /// A dead connection answers at once; one that takes longer has a daemon, or a holder that starts the next one.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -79,9 +79,9 @@ fn check(directory: &Path) -> Result<(), Failure> {
             let remedy = format!("make it first (mkdir -p {shown}), or let mount(8) do it: -o X-mount.mkdir");
             Err(Failure::mount(format!("{shown} does not exist; {remedy}")))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-            Err(Failure::mount(format!("{shown} holds a dead mount of another program; take it away: umount -l {shown}")))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(Failure::mount(format!(
+            "{shown} holds a dead mount of another program; take it away: umount -l {shown}"
+        ))),
         Err(error) => Err(Failure::mount(format!("{shown}: {error}"))),
     }
 }
