@@ -12,6 +12,7 @@ mod program;
 mod run;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use failure::Failure;
@@ -27,15 +28,20 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
     let done = match options::parse(arguments) {
         Ok(Call::Help) => {
-            print!("{HELP}");
+            print(HELP);
             Ok(())
         }
         Ok(Call::Version) => {
-            println!("mount.weightfs {}", env!("CARGO_PKG_VERSION"));
+            print(concat!("mount.weightfs ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(())
         }
         Ok(Call::Mount(request)) => run::mount(&request),
         Err(wrong) => Err(Failure::usage(wrong)),
     };
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+fn print(text: &str) {
+    // Whoever does not read it does not want it.
+    let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -14,6 +14,7 @@ mod mounts;
 mod privileges;
 mod process;
 mod store;
+mod systemd;
 mod wire;
 
 pub use process::Program;

@@ -7,6 +7,7 @@ mod behind;
 mod failures;
 mod fio;
 mod harness;
+mod helper;
 mod integrity;
 mod kills;
 mod layout;
