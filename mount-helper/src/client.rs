@@ -109,10 +109,12 @@ impl Holder {
         self.ask(if lazy { "unmount-lazily" } else { "unmount" }, name, &[]).map(drop)
     }
 
-    /// Starts the next daemon beside this one. Returns when it can take over, which it then does, or with why not.
-    pub fn upgrade(path: &Path) -> io::Result<()> {
+    /// Starts the next daemon beside this one. Returns its process when it can take over, which it then does, or why it
+    /// cannot.
+    pub fn upgrade(path: &Path) -> io::Result<u32> {
         let holder = Self { socket: Mutex::new(dial(path, UPGRADE)?) };
-        holder.ask("upgrade", "", &[]).map(drop)
+        let answer = holder.ask("upgrade", "", &[])?;
+        answer.text.parse().map_err(|_| refusal(&answer.word, &answer.text))
     }
 
     fn ask(&self, word: &str, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<Packet> {

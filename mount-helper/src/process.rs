@@ -21,6 +21,8 @@ pub struct Program {
     /// Looked up anew at each start: an upgrade replaces what lies there.
     pub path: PathBuf,
     pub arguments: Vec<OsString>,
+    /// To which relative paths among the arguments refer; `/` once it is gone.
+    pub directory: PathBuf,
     /// User and group of the daemon, where they are not the holder's own.
     pub run_as: Option<(u32, u32)>,
     /// The variable by which the first daemon finds whoever waits for it. Later ones must not see it.
@@ -56,6 +58,7 @@ impl Program {
     fn command(&self, path: &Path, socket: &Path) -> Command {
         let mut command = Command::new(path);
         command.arg0(&self.path).args(&self.arguments).stdin(Stdio::null());
+        command.current_dir(if self.directory.is_dir() { &self.directory } else { Path::new("/") });
         command.env(HOLDER_VARIABLE, socket).env_remove(STANDBY_VARIABLE).env_remove(self.variable);
         if let Some((uid, gid)) = self.run_as {
             command.gid(gid).uid(uid);

@@ -14,6 +14,7 @@ use super::proto::control_client::ControlClient;
 use super::proto::job_event::Event;
 use super::proto::{
     JobEvent, JobRequest, MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest,
+    UpgradeReply, UpgradeRequest,
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,6 +23,8 @@ const STATUS: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// A mount or an unmount may wait for the kernel and for readers, within deadlines of the daemon's own.
 const CHANGE: Duration = Duration::from_secs(60);
+/// The next daemon checks itself first.
+const UPGRADE: Duration = Duration::from_secs(100);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -118,6 +121,11 @@ impl Client {
 
     pub async fn unmount(&mut self, request: UnmountRequest) -> Result<UnmountReply, ClientError> {
         let answer = tokio::time::timeout(CHANGE, self.inner.unmount(request)).await;
+        self.read(answer)
+    }
+
+    pub async fn upgrade(&mut self) -> Result<UpgradeReply, ClientError> {
+        let answer = tokio::time::timeout(UPGRADE, self.inner.upgrade(UpgradeRequest {})).await;
         self.read(answer)
     }
 

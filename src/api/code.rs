@@ -10,7 +10,9 @@ pub fn refuse(error: ControlError) -> Status {
         ControlError::AlreadyMounted { .. } => Code::AlreadyExists,
         ControlError::NotMounted { .. } => Code::NotFound,
         ControlError::BadRequest(_) | ControlError::OverOwnPath { .. } => Code::InvalidArgument,
-        ControlError::Mount(_) | ControlError::Unmount(_) | ControlError::Refused(_) => Code::FailedPrecondition,
+        ControlError::Mount(_) | ControlError::Unmount(_) | ControlError::Refused(_) | ControlError::Upgrade(_) => {
+            Code::FailedPrecondition
+        }
         ControlError::Name { .. } | ControlError::Content { .. } | ControlError::File { .. } => {
             Code::FailedPrecondition
         }

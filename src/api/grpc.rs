@@ -17,7 +17,10 @@ use crate::types::{Identity, Token};
 use super::code::refuse;
 use super::jobs;
 use super::proto::control_server::{Control, ControlServer};
-use super::proto::{JobRequest, MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest};
+use super::proto::{
+    JobRequest, MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest, UpgradeReply,
+    UpgradeRequest,
+};
 use super::status;
 
 /// Answers on `listener` until `stop` resolves and the calls under way are answered.
@@ -79,6 +82,11 @@ impl Control for ControlService {
         let UnmountRequest { directory, lazy } = request.into_inner();
         let end = self.node.unmount(PathBuf::from(directory), lazy).await.map_err(refuse)?;
         Ok(Response::new(UnmountReply { daemon_ends: end.daemon_ends, detached: end.detached }))
+    }
+
+    async fn upgrade(&self, _: Request<UpgradeRequest>) -> Result<Response<UpgradeReply>, Status> {
+        let pid = self.node.upgrade().await.map_err(refuse)?;
+        Ok(Response::new(UpgradeReply { pid }))
     }
 
     type RunStream = jobs::Events;

@@ -55,10 +55,7 @@ impl Drop for SocketFile {
 /// Listens at `path`, whose directories below `runtime` are made. What was there is replaced: the caller holds the
 /// cache's lock, so no other daemon can be behind it.
 pub fn bind(runtime: &Path, path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
-    make_private(runtime)?;
-    if let Some(directory) = path.parent().filter(|directory| *directory != runtime) {
-        make_private(directory)?;
-    }
+    prepare(runtime, path)?;
     // It gets its name only when its mode is right.
     let unnamed = path.with_extension("new");
     if path.as_os_str().len().max(unnamed.as_os_str().len()) > MAX_PATH {
@@ -73,6 +70,15 @@ pub fn bind(runtime: &Path, path: &Path) -> Result<(UnixListener, SocketFile), S
     fs::set_permissions(&unnamed, Permissions::from_mode(0o600)).map_err(failed("set the socket's mode"))?;
     fs::rename(&unnamed, path).map_err(failed("name the socket"))?;
     Ok((listener, SocketFile(path.to_owned())))
+}
+
+/// Makes the directories of a socket.
+pub fn prepare(runtime: &Path, path: &Path) -> Result<(), SocketError> {
+    make_private(runtime)?;
+    match path.parent() {
+        Some(directory) if directory != runtime => make_private(directory),
+        _ => Ok(()),
+    }
 }
 
 /// Makes `directory` with mode 0700, or checks that the one there is ours alone: /tmp is everybody's.

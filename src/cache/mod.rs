@@ -459,6 +459,12 @@ impl BlockCache {
         let _ = self.recorder.flush().await;
     }
 
+    /// Records what has landed and what was used, while everything goes on.
+    pub async fn record(&self) {
+        self.save_uses().await;
+        self.flush().await;
+    }
+
     /// Ends every fetch and records what has landed.
     pub async fn stop(&self) {
         self.stopping.cancel();

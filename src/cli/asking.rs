@@ -26,7 +26,8 @@ pub async fn daemons(runtime: &Path) -> (Vec<Daemon>, Vec<ClientError>) {
     (found, problems)
 }
 
-async fn ask(socket: PathBuf) -> Result<Daemon, ClientError> {
+/// One of them.
+pub async fn ask(socket: PathBuf) -> Result<Daemon, ClientError> {
     let mut client = Client::connect(&socket).await?;
     let status = client.status().await?;
     Ok(Daemon { client, status })

@@ -4,6 +4,7 @@ use anyhow::ensure;
 use clap::Args;
 
 use crate::config::Config;
+use crate::daemon::holding::Call;
 use crate::daemon::ready::{Starter, Word};
 use crate::daemon::{self, First, logging};
 
@@ -20,20 +21,24 @@ pub struct DaemonCommand {
 impl DaemonCommand {
     pub fn run(&self, config: &Config) -> anyhow::Result<()> {
         let mut starter = Starter::from_environment(&config.surroundings)?;
-        ensure!(starter.waits(), "`weightfs daemon` is for weightfs itself: `weightfs mount DIR` starts a daemon");
+        let call = Call::from_environment(&config.surroundings);
+        ensure!(
+            starter.waits() || call.is_some(),
+            "`weightfs daemon` is for weightfs itself: `weightfs mount DIR` starts a daemon"
+        );
         logging::init(config)?;
-        run(config, First::Jobs, &mut starter)
+        run(config, First::Jobs, call, &mut starter)
     }
 }
 
 /// Runs a daemon to its end, for whoever started it or on a terminal.
-pub fn run(config: &Config, first: First, starter: &mut Starter) -> anyhow::Result<()> {
-    if starter.waits() {
+pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Starter) -> anyhow::Result<()> {
+    if starter.waits() || call.is_some() {
         // The terminal that it was started from, and its directory, may go.
         nix::unistd::setsid()?;
         std::env::set_current_dir("/")?;
     }
-    let outcome = daemon::run(config, first, starter);
+    let outcome = daemon::run(config, first, call, starter);
     if let Err(error) = &outcome {
         // Whether anybody still listens makes no difference now.
         let _ = starter.tell(&Word::Failed(super::sentence(error)));

@@ -8,7 +8,7 @@ use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
 use crate::api::proto::{Caller, JobOutcome, JobRequest};
 use crate::config::Config;
-use crate::daemon::lock::Holder;
+use crate::daemon::lock::Owner;
 use crate::daemon::logging;
 
 use super::flags;
@@ -47,7 +47,7 @@ async fn begin(config: &Config, request: &JobRequest) -> anyhow::Result<Followin
     let start = Start { arguments, hidden: config.hidden_variables(None) };
     // A daemon that is started is there to be asked.
     loop {
-        let ask = async |holder: &Holder| Client::connect(&holder.socket).await?.run(request.clone()).await;
+        let ask = async |owner: &Owner| Client::connect(&owner.socket).await?.run(request.clone()).await;
         if let Reached::Answered(following) = reaching::reach(config, &start, ask).await? {
             return Ok(following);
         }

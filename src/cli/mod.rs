@@ -5,6 +5,7 @@ mod daemon;
 mod export;
 mod figures;
 mod flags;
+mod holder;
 mod import;
 mod job;
 mod model;
@@ -15,6 +16,7 @@ mod reference;
 mod status;
 mod table;
 mod umount;
+mod upgrade;
 mod verify;
 
 use std::io::{self, Write};
@@ -53,19 +55,21 @@ struct Cli {
 enum Command {
     Mount(mount::MountCommand),
     Umount(umount::UmountCommand),
+    Upgrade(upgrade::UpgradeCommand),
     Status(status::StatusCommand),
     Model(model::ModelCommand),
     Verify(verify::VerifyCommand),
     Import(import::ImportCommand),
     Export(export::ExportCommand),
     Daemon(daemon::DaemonCommand),
+    Holder(holder::HolderCommand),
 }
 
 /// Does what the process's arguments say.
 pub fn run() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     match command.run(common) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("weightfs: {}", sentence(&error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
@@ -74,8 +78,12 @@ pub fn run() -> ExitCode {
 }
 
 impl Command {
-    fn run(self, common: CommonFlags) -> anyhow::Result<()> {
+    fn run(self, common: CommonFlags) -> anyhow::Result<ExitCode> {
         let surroundings = Surroundings::current()?;
+        // It reads no settings: what it keeps must not depend on a file that somebody is editing.
+        if let Command::Holder(command) = self {
+            return command.run(&surroundings);
+        }
         let load = |layer: Layer| Config::load(layer, common.config.clone(), surroundings.clone());
         match self {
             Command::Mount(command) => {
@@ -83,6 +91,7 @@ impl Command {
                 command.run(config)
             }
             Command::Umount(command) => command.run(&load(common.layer.clone())?),
+            Command::Upgrade(command) => command.run(&load(common.layer.clone())?),
             Command::Status(command) => command.run(&load(common.layer.clone())?),
             Command::Model(command) => {
                 let config = load(common.layer.with(command.settings().clone()))?;
@@ -101,7 +110,9 @@ impl Command {
                 command.run(&config)
             }
             Command::Daemon(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
-        }
+            Command::Holder(_) => Ok(()),
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -9,7 +9,8 @@ use crate::api::client::{Client, ClientError};
 use crate::api::proto::MountRequest;
 use crate::config::{Config, PassthroughWish};
 use crate::control::MountOrder;
-use crate::daemon::lock::Holder;
+use crate::daemon::holding::Call;
+use crate::daemon::lock::Owner;
 use crate::daemon::ready::Starter;
 use crate::daemon::{First, logging};
 use crate::fs::mount;
@@ -53,10 +54,11 @@ impl MountCommand {
         let mut starter = Starter::from_environment(&config.surroundings)?;
         logging::init(&config)?;
         let order = order(&mount::resolve(&self.directory), &config)?;
-        if !starter.waits() && !self.foreground {
+        let call = Call::from_environment(&config.surroundings);
+        if !starter.waits() && !self.foreground && call.is_none() {
             return super::block_on(in_background(&config, &order));
         }
-        super::daemon::run(&config, First::Mount(order), &mut starter)
+        super::daemon::run(&config, First::Mount(order), call, &mut starter)
     }
 }
 
@@ -79,10 +81,10 @@ async fn in_background(config: &Config, order: &MountOrder) -> anyhow::Result<()
     // This program again, which then knows by a variable that it is the daemon.
     let arguments = std::env::args_os().skip(1).collect();
     let start = Start { arguments, hidden: config.hidden_variables(Some(&order.directory)) };
-    reaching::reach(config, &start, async |holder| ask(holder, order).await).await.map(drop)
+    reaching::reach(config, &start, async |owner| ask(owner, order).await).await.map(drop)
 }
 
-async fn ask(holder: &Holder, order: &MountOrder) -> Result<(), ClientError> {
+async fn ask(owner: &Owner, order: &MountOrder) -> Result<(), ClientError> {
     let request = MountRequest {
         directory: order.directory.display().to_string(),
         endpoint: order.identity.endpoint.to_string(),
@@ -92,5 +94,5 @@ async fn ask(holder: &Holder, order: &MountOrder) -> Result<(), ClientError> {
         passthrough_off: !order.passthrough,
         drop_behind_bytes: order.drop_behind,
     };
-    Client::connect(&holder.socket).await?.mount(request).await.map(drop)
+    Client::connect(&owner.socket).await?.mount(request).await.map(drop)
 }

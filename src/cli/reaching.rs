@@ -10,7 +10,8 @@ use crate::api::client::ClientError;
 use crate::config::Config;
 use crate::daemon::background::{self, Started};
 use crate::daemon::directories::Directories;
-use crate::daemon::lock::{self, Holder, LockState};
+use crate::daemon::holding::{self, Recipe};
+use crate::daemon::lock::{self, LockState, Owner};
 use crate::types::Identity;
 
 /// From the call to the answer, other daemons' ends and starts included.
@@ -37,7 +38,7 @@ pub enum Reached<T> {
 pub async fn reach<T>(
     config: &Config,
     start: &Start,
-    mut ask: impl AsyncFnMut(&Holder) -> Result<T, ClientError>,
+    mut ask: impl AsyncFnMut(&Owner) -> Result<T, ClientError>,
 ) -> anyhow::Result<Reached<T>> {
     let directories = Directories::prepare(config)?;
     let deadline = Instant::now() + PATIENCE;
@@ -46,17 +47,17 @@ pub async fn reach<T>(
         match lock::probe(&directories.cache)? {
             LockState::Free => {
                 let patience = deadline.saturating_duration_since(Instant::now());
-                let started = background::start(&start.arguments, &start.hidden, &directories.log, patience).await?;
+                let started = start_daemon(config, start, &directories, patience).await?;
                 if started == Started::Ready {
                     return Ok(Reached::Started);
                 }
             }
             LockState::Held(None) => {}
-            LockState::Held(Some(holder)) => match ask(&holder).await {
+            LockState::Held(Some(owner)) => match ask(&owner).await {
                 Ok(answer) => return Ok(Reached::Answered(answer)),
                 Err(ClientError::Away { cause, .. }) => away = cause,
                 Err(late @ ClientError::Late { .. }) => {
-                    let (pid, log) = (holder.pid, directories.log.display());
+                    let (pid, log) = (owner.pid, directories.log.display());
                     bail!("{late}; its log {log} may say why. If it hangs, `kill -9 {pid}` and try again");
                 }
                 Err(error) => bail!(error),
@@ -65,6 +66,24 @@ pub async fn reach<T>(
         tokio::time::sleep(PAUSE).await;
     }
     bail!(no_answer(&directories.cache, &directories.log, &away))
+}
+
+/// With a holder that keeps its mounts alive, unless that is not wanted.
+async fn start_daemon(
+    config: &Config,
+    start: &Start,
+    directories: &Directories,
+    patience: Duration,
+) -> anyhow::Result<Started> {
+    let settings = &config.settings;
+    let arguments = if settings.daemon_held {
+        let socket = holding::new_socket(&directories.runtime, &directories.socket)?;
+        let give_up = settings.daemon_give_up_seconds.duration();
+        Recipe { socket, give_up, arguments: start.arguments.clone() }.words()
+    } else {
+        start.arguments.clone()
+    };
+    Ok(background::start(&arguments, &start.hidden, &directories.log, patience).await?)
 }
 
 fn no_answer(cache: &Path, log: &Path, away: &str) -> String {

@@ -96,7 +96,7 @@ async fn wait_for_end(daemon: &Daemon) -> anyhow::Result<()> {
     let cache = Path::new(&daemon.status.cache_directory);
     while Instant::now() < deadline {
         match lock::probe(cache)? {
-            LockState::Held(Some(holder)) if holder.pid != daemon.status.pid => return Ok(()),
+            LockState::Held(Some(owner)) if owner.pid != daemon.status.pid => return Ok(()),
             LockState::Held(_) => tokio::time::sleep(PAUSE).await,
             LockState::Free => return Ok(()),
         }

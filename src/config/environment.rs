@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use mount_helper::{HOLDER_VARIABLE, STANDBY_VARIABLE};
+
 use super::error::ConfigError;
 use super::layers::{Given, Layer, Source, Written};
 use super::settings::{SETTINGS, Setting, setting};
@@ -12,6 +14,10 @@ const PREFIX: &str = "WEIGHTFS_";
 const CONFIG_VARIABLE: &str = "WEIGHTFS_CONFIG";
 /// The descriptor on which a daemon in the background says that it is ready. Not for users.
 pub const READY_VARIABLE: &str = "WEIGHTFS_READY_FD";
+/// Tells a holder which daemon runs already.
+pub const ADOPT_VARIABLE: &str = "WEIGHTFS_ADOPT";
+/// What is no setting.
+const OWN: [&str; 5] = [CONFIG_VARIABLE, READY_VARIABLE, ADOPT_VARIABLE, HOLDER_VARIABLE, STANDBY_VARIABLE];
 
 /// What the process was started with.
 #[derive(Clone)]
@@ -79,7 +85,7 @@ pub fn own_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
     for (name, value) in surroundings.variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         match SETTINGS.iter().find(|setting| setting.variable() == *name) {
             Some(setting) => give(&mut layer, setting, surroundings.given(name, value))?,
-            None if [CONFIG_VARIABLE, READY_VARIABLE].contains(&name.as_str()) => {}
+            None if OWN.contains(&name.as_str()) => {}
             None if is_service_link(name, value) => {}
             None => {
                 let allowed: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();

@@ -15,7 +15,7 @@ mod settings;
 mod token;
 mod value;
 
-pub use environment::{READY_VARIABLE, Surroundings};
+pub use environment::{ADOPT_VARIABLE, READY_VARIABLE, Surroundings};
 pub use error::ConfigError;
 pub use layers::{Given, Layer, Source, Written};
 pub use places::Places;

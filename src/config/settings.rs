@@ -274,6 +274,20 @@ settings! {
         shown: "null: the kernel decides what stays in memory",
         help: "Files of at least this size do not stay in the page cache: what was read of them leaves it 128 MiB later. Such files are never passed through"
     }
+    daemon_held: bool {
+        key: "daemon.held",
+        flag: Flag::No,
+        default: |_| true,
+        shown: "true",
+        help: "Keep mounts open while the daemon is away: a daemon in the background that dies is started again, and its readers wait for it. With false they get errors"
+    }
+    daemon_give_up_seconds: Seconds<1, 3600> {
+        key: "daemon.give_up_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<300>(),
+        shown: "300",
+        help: "After how long without a daemon that can serve the mounts are taken away, so that nobody waits for ever"
+    }
     logging_level: LogLevel {
         key: "logging.level",
         flag: Flag::All("log-level"),

@@ -46,6 +46,9 @@ pub enum ControlError {
     Refused(String),
     #[error("{0}")]
     Database(#[from] DbError),
+    /// The next daemon cannot take over, and why.
+    #[error("{0}")]
+    Upgrade(std::io::Error),
     /// A task of the node panicked or was aborted.
     #[error("the daemon broke while it did this; its log says why")]
     Broken,

@@ -1,6 +1,7 @@
 //! The node: its mounts, from the first to the last.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use tracing::{info, warn};
 use crate::cache::SpaceState;
 use crate::db::RepoRow;
 use crate::fs::mount;
+use crate::fs::session::{MountPlan, SessionError};
+use crate::fs::survival::{Header, HeldMount};
 use crate::types::Identity;
 
 use super::error::ControlError;
@@ -35,6 +38,14 @@ pub struct MountOrder {
     pub passthrough: bool,
     /// From which size on a file does not stay in the page cache once it has been read.
     pub drop_behind: Option<u64>,
+}
+
+impl MountOrder {
+    /// As a daemon before this one was asked.
+    pub fn of(header: &Header) -> Self {
+        let MountPlan { directory, allow_other, passthrough, drop_behind, identity } = MountPlan::of(header);
+        Self { directory, identity, allow_other, passthrough, drop_behind }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -130,8 +141,25 @@ impl Node {
 
     async fn mount_to_the_end(self: Arc<Self>, order: MountOrder) -> Result<(), ControlError> {
         self.let_go_of(&order.directory).await;
-        let seat = self.take_seat(&order)?;
-        let mounting = tokio::time::timeout(MOUNT, self.plane.mount(&order)).await;
+        let seat = self.take_seat(&order, false)?;
+        self.seat_mount(seat, &order, self.plane.mount(&order)).await
+    }
+
+    /// Goes on with a mount that an earlier daemon served; returns once it is served.
+    pub async fn resume(self: &Arc<Self>, held: HeldMount) -> Result<(), ControlError> {
+        let order = MountOrder::of(&held.header);
+        let detached = !held.is_in_place();
+        let seat = self.take_seat(&order, detached)?;
+        self.seat_mount(seat, &order, self.plane.resume(held)).await
+    }
+
+    async fn seat_mount(
+        &self,
+        seat: Seat,
+        order: &MountOrder,
+        mounting: impl Future<Output = Result<Arc<dyn Mounted>, SessionError>>,
+    ) -> Result<(), ControlError> {
+        let mounting = tokio::time::timeout(MOUNT, mounting).await;
         let late = || ControlError::Deadline { directory: order.directory.clone(), action: "mount", after: MOUNT };
         let mounted = mounting.map_err(|_| late())??;
         if !self.seat(seat.id, mounted.clone()) {
@@ -160,18 +188,18 @@ impl Node {
     }
 
     /// Enters the mount before it is there, so that no second one and no ending comes in between.
-    fn take_seat(self: &Arc<Self>, order: &MountOrder) -> Result<Seat, ControlError> {
+    fn take_seat(self: &Arc<Self>, order: &MountOrder, detached: bool) -> Result<Seat, ControlError> {
         let mut register = self.register.lock();
         if register.ending {
             return Err(ControlError::Ending);
         }
-        if register.at(&order.directory).is_some() {
+        if !detached && register.at(&order.directory).is_some() {
             return Err(ControlError::AlreadyMounted { directory: order.directory.clone() });
         }
         let id = MountId(register.next);
         register.next += 1;
         register.begun += 1;
-        let state = MountState { order: order.clone(), detached: false, passthrough: String::new() };
+        let state = MountState { order: order.clone(), detached, passthrough: String::new() };
         register.entries.insert(id, Entry { state, mounted: None });
         self.changes.send_replace(());
         Ok(Seat { node: self.clone(), id })
@@ -222,6 +250,13 @@ impl Node {
             register.entries.values().map(|entry| entry.state.order.directory.display().to_string()).collect();
         let mounts = if mounts.is_empty() { "none".to_owned() } else { mounts.join(", ") };
         Err(ControlError::NotMounted { directory: directory.to_owned(), mounts })
+    }
+
+    /// Has the next daemon started, which takes over from this one. Returns its process.
+    pub async fn upgrade(self: &Arc<Self>) -> Result<u32, ControlError> {
+        let node = self.clone();
+        let work = tokio::task::spawn_blocking(move || node.plane.upgrade());
+        work.await.unwrap_or_else(|_| Err(io::Error::other("it broke off"))).map_err(ControlError::Upgrade)
     }
 
     pub async fn status(self: &Arc<Self>) -> Result<NodeStatus, ControlError> {

@@ -1,5 +1,6 @@
 //! The data plane, as far as control asks of it, and the real one.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use async_trait::async_trait;
 use crate::cache::{BlockCache, SpaceState};
 use crate::db::{Database, DbError, RepoRow};
 use crate::fs::mount::{self, UnmountError};
-use crate::fs::session::{MountPlan, Session, SessionError};
+use crate::fs::session::{Ground, MountPlan, Session, SessionError};
+use crate::fs::survival::{HeldMount, Keeper};
 use crate::metrics::Metrics;
 use crate::tree::Tree;
 
@@ -21,6 +23,8 @@ use super::node::MountOrder;
 pub trait Plane: Send + Sync + 'static {
     /// Returns once the mount can be read.
     async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, SessionError>;
+    /// Returns once a mount that an earlier daemon served is served by this one.
+    async fn resume(&self, held: HeldMount) -> Result<Arc<dyn Mounted>, SessionError>;
     /// Reads the database, as does [`Plane::cached_bytes`]: not for a thread of the runtime.
     fn repos(&self) -> Result<Vec<RepoRow>, DbError>;
     fn cached_bytes(&self) -> Result<u64, DbError>;
@@ -28,6 +32,8 @@ pub trait Plane: Send + Sync + 'static {
     fn space(&self) -> SpaceState;
     /// By the names of docs/METRICS.md.
     fn counters(&self) -> Vec<(&'static str, u64)>;
+    /// Has the next daemon started beside this one; returns its process. Waits: not for a thread of the runtime.
+    fn upgrade(&self) -> io::Result<u32>;
     /// Does a job to its end; dropped, it gives it up.
     async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError>;
 }
@@ -52,6 +58,21 @@ pub struct Parts {
     pub cache: Arc<BlockCache>,
     pub tree: Arc<Tree>,
     pub metrics: Arc<Metrics>,
+    /// Who keeps the mounts when this daemon dies.
+    pub keeper: Option<Arc<Keeper>>,
+}
+
+impl Parts {
+    fn ground(&self) -> Ground {
+        Ground {
+            tree: self.tree.clone(),
+            cache: self.cache.clone(),
+            metrics: self.metrics.clone(),
+            cache_directory: self.cache_directory.clone(),
+            database: self.db.uuid().to_owned(),
+            keeper: self.keeper.clone(),
+        }
+    }
 }
 
 #[async_trait]
@@ -63,10 +84,12 @@ impl Plane for Parts {
             passthrough: order.passthrough,
             drop_behind: order.drop_behind,
             identity: order.identity.clone(),
-            cache_directory: self.cache_directory.clone(),
         };
-        let (tree, cache, metrics) = (self.tree.clone(), self.cache.clone(), self.metrics.clone());
-        Ok(Arc::new(Session::start(plan, tree, cache, metrics).await?))
+        Ok(Arc::new(Session::start(plan, self.ground()).await?))
+    }
+
+    async fn resume(&self, held: HeldMount) -> Result<Arc<dyn Mounted>, SessionError> {
+        Ok(Arc::new(Session::resume(held, self.ground()).await?))
     }
 
     fn repos(&self) -> Result<Vec<RepoRow>, DbError> {
@@ -85,6 +108,16 @@ impl Plane for Parts {
         self.metrics.all().into_iter().map(|(name, _, _, value)| (name, value)).collect()
     }
 
+    fn upgrade(&self) -> io::Result<u32> {
+        let nobody = || {
+            io::Error::other(
+                "it has no holder that could hand its mounts on (a daemon in the foreground, or daemon.held is false); \
+                 unmount what it serves and mount it again",
+            )
+        };
+        self.keeper.as_ref().ok_or_else(nobody)?.upgrade()
+    }
+
     async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {
         job::run(self, job, progress).await
     }
@@ -101,13 +134,7 @@ impl Mounted for Session {
     }
 
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
-        let directory = self.directory().to_owned();
-        let work = tokio::task::spawn_blocking(move || mount::unmount(&directory, lazy));
-        match work.await {
-            Ok(done) => done,
-            // Only a panic ends it early, and it is this task's to pass on.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        Session::unmount(self, lazy).await
     }
 
     fn is_in_place(&self) -> bool {

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::holding;
 use super::ready::Word;
 use crate::config::READY_VARIABLE;
 
@@ -104,9 +105,7 @@ fn spawn(arguments: &[OsString], hidden: &[&str], log: File) -> io::Result<(Chil
     let (reader, writer) = io::pipe()?;
     // Only this end is inherited. Nothing else is started by this process meanwhile.
     fcntl(&writer, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    // A program that was replaced since can still be started by its open file.
-    let program = std::env::current_exe().ok().filter(|path| path.exists());
-    let mut command = Command::new(program.unwrap_or_else(|| "/proc/self/exe".into()));
+    let mut command = Command::new(holding::program());
     command.args(arguments).env(READY_VARIABLE, writer.as_raw_fd().to_string());
     for name in hidden {
         command.env_remove(name);

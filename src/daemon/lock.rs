@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mount_helper::client::Holder;
+
 const NAME: &str = "lock";
 /// Somebody who only looks holds the lock for a moment.
 const ATTEMPTS: u32 = 10;
@@ -20,7 +22,7 @@ pub struct LockError {
 
 /// The daemon that holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct Owner {
     pub pid: u32,
     pub socket: PathBuf,
 }
@@ -28,8 +30,8 @@ pub struct Holder {
 #[derive(Debug, PartialEq, Eq)]
 pub enum LockState {
     Free,
-    /// `None` while the holder has not yet said who it is.
-    Held(Option<Holder>),
+    /// `None` while the owner has not yet said who it is.
+    Held(Option<Owner>),
 }
 
 /// Held as long as this lives, and no longer than the process.
@@ -60,9 +62,10 @@ impl CacheLock {
         Ok(None)
     }
 
-    /// Tells others where this daemon listens.
-    pub fn describe(&self, socket: &Path) -> Result<(), LockError> {
-        self.write(&format!("{}\n{}\n", std::process::id(), socket.display()))
+    /// Tells others where this daemon listens, and its holder.
+    pub fn describe(&self, socket: &Path, holder: Option<&Path>) -> Result<(), LockError> {
+        let holder = holder.map(|holder| format!("{}\n", holder.display())).unwrap_or_default();
+        self.write(&format!("{}\n{}\n{holder}", std::process::id(), socket.display()))
     }
 
     fn write(&self, text: &str) -> Result<(), LockError> {
@@ -90,21 +93,31 @@ pub fn probe(cache: &Path) -> Result<LockState, LockError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(LockState::Free),
         Err(cause) => return Err(LockError { path, cause }),
     };
-    match file.try_lock_shared() {
-        Ok(()) => return Ok(LockState::Free),
-        Err(TryLockError::WouldBlock) => {}
+    let is_free = match file.try_lock_shared() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(cause)) => return Err(LockError { path, cause }),
-    }
+    };
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(|cause| LockError { path, cause })?;
-    Ok(LockState::Held(read_holder(&text)))
+    // A daemon that died left its words. While its holder lives, the next one is about to come.
+    Ok(match (is_free, holder_socket(&text)) {
+        (true, Some(holder)) if Holder::connect(&holder).is_ok() => LockState::Held(None),
+        (true, _) => LockState::Free,
+        (false, _) => LockState::Held(read_owner(&text)),
+    })
 }
 
-/// Both lines, each whole: a holder writes them while others read.
-fn read_holder(text: &str) -> Option<Holder> {
+/// Both lines, each whole: an owner writes them while others read.
+fn read_owner(text: &str) -> Option<Owner> {
     let (pid, rest) = text.split_once('\n')?;
     let (socket, _) = rest.split_once('\n')?;
-    Some(Holder { pid: pid.parse().ok()?, socket: socket.into() })
+    Some(Owner { pid: pid.parse().ok()?, socket: socket.into() })
+}
+
+fn holder_socket(text: &str) -> Option<PathBuf> {
+    let mut lines = text.split('\n');
+    lines.nth(2).filter(|line| !line.is_empty() && lines.next().is_some()).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -124,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_says_where_it_listens_and_a_later_one_is_not_mistaken_for_it() {
+    fn the_owner_says_where_it_listens_and_a_later_one_is_not_mistaken_for_it() {
         let cache = tempfile::tempdir().unwrap();
         let lock = CacheLock::take(cache.path()).unwrap().unwrap();
-        lock.describe(Path::new("/run/weightfs/control.sock")).unwrap();
-        let holder = Holder { pid: std::process::id(), socket: "/run/weightfs/control.sock".into() };
-        assert_eq!(probe(cache.path()).unwrap(), LockState::Held(Some(holder)));
+        lock.describe(Path::new("/run/weightfs/control.sock"), None).unwrap();
+        let owner = Owner { pid: std::process::id(), socket: "/run/weightfs/control.sock".into() };
+        assert_eq!(probe(cache.path()).unwrap(), LockState::Held(Some(owner)));
         drop(lock);
         let _later = CacheLock::take(cache.path()).unwrap().unwrap();
         assert_eq!(probe(cache.path()).unwrap(), LockState::Held(None));
@@ -138,7 +151,7 @@ mod tests {
     #[test]
     fn half_a_description_is_none() {
         for text in ["", "12", "12\n", "12\n/run/we", "x\n/run\n"] {
-            assert_eq!(read_holder(text), None, "{text:?}");
+            assert_eq!(read_owner(text), None, "{text:?}");
         }
     }
 

@@ -6,10 +6,13 @@
 
 pub mod background;
 pub mod directories;
+pub mod holding;
 pub mod lock;
 pub mod logging;
 pub mod ready;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +20,7 @@ use anyhow::{Context, bail};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,11 +29,13 @@ use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use crate::config::{CheckedReads, Config, ProofTime, Settings};
 use crate::control::{JobSeat, MountOrder, Node, Parts};
 use crate::db::{Database, DatabaseSettings};
+use crate::fs::survival::{HeldMount, Keeper, MountName};
 use crate::metrics::Metrics;
 use crate::origin::hub::{HubOrigin, HubSettings};
 use crate::tree::{Tree, TreeSettings};
 
 use directories::Directories;
+use holding::{Call, Holding};
 use lock::{CacheLock, LockState};
 use ready::{Starter, Word};
 
@@ -44,6 +50,8 @@ const ANSWERS: Duration = Duration::from_secs(3);
 /// How long tasks that are left may take to see that they are not wanted any more.
 const TASKS: Duration = Duration::from_secs(3);
 
+/// For the answer to whoever asked for the hand-over.
+const LAST_WORD: Duration = Duration::from_millis(20);
 /// How long the last word to the database may take.
 const RECORDED: Duration = Duration::from_secs(5);
 
@@ -53,27 +61,53 @@ pub enum First {
     Mount(MountOrder),
     /// The starter is told when it can be asked, and asks at once.
     Jobs,
+    /// Readers wait for it.
+    TakeOver(Vec<HeldMount>),
 }
 
 /// Runs a daemon to its end.
-pub fn run(config: &Config, first: First, starter: &mut Starter) -> anyhow::Result<()> {
+pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Starter) -> anyhow::Result<()> {
     // Private models lie in the cache: whatever is made there is the daemon's alone, however open the folder is.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     raise_open_files();
     let directories = Directories::prepare(config)?;
+    let holding = call.map(|call| call.answer(|| check(config, &directories))).transpose()?;
     let Some(lock) = CacheLock::take(&directories.cache)? else {
         return yield_to_holder(&directories, starter);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weightfs").build()?;
     let outcome = runtime.block_on(async {
-        let (running, seat) = Running::start(config, &directories, &lock)?;
-        let outcome = serve(&running.node, seat, first, starter).await;
+        let lock = Arc::new(lock);
+        let (first, keeper, orders) = begin(config, first, holding, &directories, &lock)?;
+        let (running, seat) = Running::start(config, &directories, &lock, keeper)?;
+        let outcome = serve(&running, seat, first, orders, starter).await;
         running.stop().await;
         outcome
     });
     runtime.shutdown_timeout(TASKS);
     info!("ended");
     outcome
+}
+
+/// What a daemon has to do first, by what its holder has; who keeps its mounts; and the orders to hand over.
+fn begin(
+    config: &Config,
+    first: First,
+    holding: Option<Holding>,
+    directories: &Directories,
+    lock: &Arc<CacheLock>,
+) -> anyhow::Result<(First, Option<Arc<Keeper>>, mpsc::Receiver<()>)> {
+    let Some(holding) = holding else { return Ok((first, None, mpsc::channel(1).1)) };
+    let Holding { keeper, held, watch } = holding;
+    let (lock, socket) = (lock.clone(), directories.socket.clone());
+    let describe = move |holder: Option<&Path>| {
+        if let Err(cause) = lock.describe(&socket, holder) {
+            warn!(%cause, "others do not learn of the new holder");
+        }
+    };
+    let orders = holding::orders(watch, keeper.clone(), config.settings.daemon_give_up_seconds.duration(), describe)?;
+    let first = if held.is_empty() { first } else { First::TakeOver(held) };
+    Ok((first, Some(keeper), orders))
 }
 
 fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::Result<()> {
@@ -91,13 +125,27 @@ fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::
     )
 }
 
+/// Whether this daemon could serve in the place of the one that does. Touches nothing of that one's.
+fn check(config: &Config, directories: &Directories) -> anyhow::Result<()> {
+    Database::check(&directories.database, &database_settings(&config.settings))?;
+    Ok(())
+}
+
 /// From what it was started for to the last mount and job. `seat` keeps the node until the first of them has come.
-async fn serve(node: &Arc<Node>, seat: JobSeat, first: First, starter: &mut Starter) -> anyhow::Result<()> {
+async fn serve(
+    running: &Running,
+    seat: JobSeat,
+    first: First,
+    mut orders: mpsc::Receiver<()>,
+    starter: &mut Starter,
+) -> anyhow::Result<()> {
+    let node = &running.node;
     let mut signals = Signals::listen()?;
     let begun = async {
         match first {
-            First::Mount(order) => mount_first(node, seat, order, starter).await,
-            First::Jobs => await_first(node, seat, starter).await,
+            First::Mount(order) => mount_first(running, seat, order, starter).await,
+            First::Jobs => await_first(running, seat, starter).await,
+            First::TakeOver(held) => take_over(running, seat, held).await,
         }
     };
     tokio::select! {
@@ -113,16 +161,38 @@ async fn serve(node: &Arc<Node>, seat: JobSeat, first: First, starter: &mut Star
             info!("{name}: unmounting everything");
             node.end(UNMOUNT).await;
         }
+        Some(()) = orders.recv() => running.hand_over().await,
     }
     Ok(())
 }
 
-async fn mount_first(node: &Arc<Node>, seat: JobSeat, order: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+/// Goes on with what an earlier daemon served. What cannot go on is mounted anew: its readers get errors, those that come
+/// later do not.
+async fn take_over(running: &Running, seat: JobSeat, held: Vec<HeldMount>) -> anyhow::Result<()> {
+    let one = async |held: HeldMount| {
+        let (order, name) = (MountOrder::of(&held.header), held.kept.name.clone());
+        let directory = order.directory.clone();
+        let Err(cause) = running.node.resume(held).await else { return };
+        error!(directory = %directory.display(), %cause, "a mount cannot go on; it is mounted anew, and its readers see errors");
+        running.let_go(name).await;
+        if let Err(cause) = running.node.mount(order).await {
+            error!(directory = %directory.display(), %cause, "it could not be mounted anew");
+        }
+    };
+    futures::future::join_all(held.into_iter().map(one)).await;
+    running.is_ready().await;
+    drop(seat);
+    Ok(())
+}
+
+async fn mount_first(running: &Running, seat: JobSeat, order: MountOrder, starter: &mut Starter) -> anyhow::Result<()> {
+    let node = &running.node;
     let directory = order.directory.clone();
     let mounted = node.mount(order).await;
     drop(seat);
     match mounted {
         Ok(()) => {
+            running.is_ready().await;
             if starter.tell(&Word::Ready).is_err() {
                 warn!("the command that asked for the mount is gone; so is the mount");
                 let _ = node.unmount(directory, true).await;
@@ -132,6 +202,7 @@ async fn mount_first(node: &Arc<Node>, seat: JobSeat, order: MountOrder, starter
         // Somebody else mounted or works through the socket meanwhile: stay for that.
         Err(error) => {
             error!("{error}");
+            running.is_ready().await;
             let _ = starter.tell(&Word::Failed(error.to_string()));
         }
     }
@@ -139,9 +210,10 @@ async fn mount_first(node: &Arc<Node>, seat: JobSeat, order: MountOrder, starter
 }
 
 /// Whoever started this daemon asks at once, if it still lives.
-async fn await_first(node: &Arc<Node>, seat: JobSeat, starter: &mut Starter) -> anyhow::Result<()> {
+async fn await_first(running: &Running, seat: JobSeat, starter: &mut Starter) -> anyhow::Result<()> {
+    running.is_ready().await;
     starter.tell(&Word::Ready).context("the command that started this daemon is gone")?;
-    if tokio::time::timeout(FIRST_JOB, node.asked()).await.is_err() {
+    if tokio::time::timeout(FIRST_JOB, running.node.asked()).await.is_err() {
         warn!("nobody asked for anything");
     }
     drop(seat);
@@ -216,6 +288,7 @@ struct Running {
     db: Arc<Database>,
     cache: Arc<BlockCache>,
     node: Arc<Node>,
+    keeper: Option<Arc<Keeper>>,
     api: tokio::task::JoinHandle<()>,
     stop_api: CancellationToken,
     /// Goes last, and before the lock.
@@ -225,7 +298,12 @@ struct Running {
 impl Running {
     /// With a seat that was taken before anybody could ask: what others ask for and end does not end the node before its
     /// own first task has begun.
-    fn start(config: &Config, directories: &Directories, lock: &CacheLock) -> anyhow::Result<(Self, JobSeat)> {
+    fn start(
+        config: &Config,
+        directories: &Directories,
+        lock: &Arc<CacheLock>,
+        keeper: Option<Arc<Keeper>>,
+    ) -> anyhow::Result<(Self, JobSeat)> {
         let settings = &config.settings;
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open_with(&directories.database, &database_settings(settings), metrics.clone())?);
@@ -241,13 +319,15 @@ impl Running {
         let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
+        let cache_directory = directories.cache.clone();
         let parts =
-            Parts { cache_directory: directories.cache.clone(), db: db.clone(), cache: cache.clone(), tree, metrics };
+            Parts { cache_directory, db: db.clone(), cache: cache.clone(), tree, metrics, keeper: keeper.clone() };
         let node = Node::new(Arc::new(parts), directories.cache.clone(), directories.own_paths());
         let seat = node.begin()?;
 
         let (listener, socket) = socket::bind(&directories.runtime, &directories.socket)?;
-        lock.describe(&directories.socket)?;
+        let holder = keeper.as_ref().map(|keeper| keeper.socket());
+        lock.describe(&directories.socket, holder.as_deref())?;
         let stop_api = CancellationToken::new();
         let serving = api::serve(listener, node.clone(), stop_api.clone().cancelled_owned());
         let api = tokio::spawn(async move {
@@ -261,7 +341,43 @@ impl Running {
             socket = %directories.socket.display(),
             "started"
         );
-        Ok((Self { db, cache, node, api, stop_api, _socket: socket }, seat))
+        Ok((Self { db, cache, node, keeper, api, stop_api, _socket: socket }, seat))
+    }
+
+    /// From now on this daemon is followed by another one when it dies.
+    async fn is_ready(&self) {
+        self.tell_keeper(|keeper| keeper.ready()).await;
+    }
+
+    async fn tell_keeper(&self, word: impl FnOnce(&Keeper) -> io::Result<()> + Send + 'static) {
+        let Some(keeper) = self.keeper.clone() else { return };
+        let told = tokio::task::spawn_blocking(move || word(&keeper)).await;
+        if let Ok(Err(cause)) = told {
+            warn!(%cause, "the holder was not told");
+        }
+    }
+
+    /// Ends a mount that cannot be taken over.
+    async fn let_go(&self, name: MountName) {
+        let let_go = move |keeper: &Keeper| {
+            let unmounted = keeper.unmount(&name, true);
+            keeper.forget(&name);
+            unmounted
+        };
+        self.tell_keeper(let_go).await;
+    }
+
+    /// Records what there is and ends, whatever goes on: what is not answered comes again to the next daemon. So nothing is
+    /// stopped here, since what is stopped might answer with an error.
+    async fn hand_over(&self) -> ! {
+        info!("the next daemon takes over");
+        self.stop_api.cancel();
+        // Whoever asked for this learns of it meanwhile.
+        let recorded = tokio::time::timeout(RECORDED, self.cache.record());
+        if tokio::join!(recorded, tokio::time::sleep(LAST_WORD)).0.is_err() {
+            warn!("the disk is slow: what was fetched last is fetched again");
+        }
+        std::process::exit(0)
     }
 
     /// The highest first. Each step has its deadline.
@@ -276,6 +392,10 @@ impl Running {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the database is checked at the next start"),
             Err(_) => warn!("the database is slow to write; it is checked at the next start"),
+        }
+        if let Some(keeper) = self.keeper {
+            // Nobody has to follow. A holder that is gone need not know.
+            let _ = tokio::task::spawn_blocking(move || keeper.bye()).await;
         }
     }
 }

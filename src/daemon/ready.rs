@@ -66,6 +66,14 @@ impl Starter {
         Ok(Starter::Pipe(pipe.into()))
     }
 
+    /// The pipe, for whom this process starts in its place.
+    pub fn into_descriptor(self) -> Option<OwnedFd> {
+        match self {
+            Starter::Nobody => None,
+            Starter::Pipe(pipe) => Some(pipe.into()),
+        }
+    }
+
     pub fn waits(&self) -> bool {
         matches!(self, Starter::Pipe(_))
     }

@@ -107,6 +107,12 @@ impl Database {
         Self::open_with(path, &DatabaseSettings::default(), Arc::default())
     }
 
+    /// Whether a daemon of this program could open what lies at `path`, while another one may have it in use. Changes
+    /// nothing.
+    pub fn check(path: &Path, settings: &DatabaseSettings) -> Result<(), DbError> {
+        opening::check(path, settings)
+    }
+
     /// Opens or creates the database at `path` and brings its schema up to date. A damaged one is moved aside and a new
     /// one takes its place; see [`Database::is_new`].
     pub fn open_with(path: &Path, settings: &DatabaseSettings, metrics: Arc<Metrics>) -> Result<Self, DbError> {

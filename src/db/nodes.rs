@@ -43,6 +43,14 @@ impl Database {
         })
     }
 
+    /// The paths of all nodes of a view.
+    pub fn node_paths(&self, view: ViewId) -> Result<Vec<String>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT path FROM nodes WHERE view_id = ?1")?;
+            query.query_map([view.0], |row| row.get(0))?.collect()
+        })
+    }
+
     /// Everything at and below `from` now lies at `to`; what lay there has no name any more.
     pub async fn rename_nodes(&self, view: ViewId, from: String, to: String) -> Result<(), DbError> {
         self.write(move |db| {

@@ -59,6 +59,20 @@ pub(super) fn open(path: &Path, settings: &DatabaseSettings) -> Result<Opened, D
     Ok(Opened { uuid: migrated.uuid, is_new: migrated.is_new, writer, readers, wal })
 }
 
+/// Only looks.
+pub(super) fn check(path: &Path, settings: &DatabaseSettings) -> Result<(), DbError> {
+    check_place(path)?;
+    damage::refuse_marked(path)?;
+    let look = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(settings.patience)?;
+        Ok(connection)
+    };
+    let connection = look().map_err(|source| explain(path, settings, source))?;
+    schema::check(&connection, path).map_err(|error| error.about(path, settings))
+}
+
 /// Answers whether the journal is a write-ahead log.
 fn configure(connection: &Connection, settings: &DatabaseSettings) -> Result<bool, rusqlite::Error> {
     connection.busy_timeout(settings.patience)?;

@@ -44,6 +44,13 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<Migrat
     Ok(Migrated { uuid, is_new: found == 0 })
 }
 
+/// Whether this program can bring what lies there up to date. Only looks: a daemon may have it in use.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), DbError> {
+    let known = MIGRATIONS.len() as u32;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known { Err(DbError::Newer { path: path.to_owned(), found, known }) } else { Ok(()) }
+}
+
 /// Whether whoever had it last did not come to [`set_unused`].
 pub(super) fn was_in_use(connection: &Connection) -> Result<bool, rusqlite::Error> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -3,12 +3,15 @@
 //! - `model_fs` and the files it is divided into answer what programs ask, in this project's own types.
 //! - `fuse` translates between them and the kernel, `errno` holds the only map to error numbers.
 //! - `mount` puts a FUSE connection onto a directory and takes it off again, `session` runs one.
+//! - `survival` lets another daemon go on with what this one has mounted, `connection` agrees with the kernel on how.
 //! - `scratch` keeps what clients write.
 //!
-//! Only `fuse` and `session` know the FUSE crate.
+//! Only `fuse`, `connection` and `session` know the FUSE crate.
 
 mod attr;
+mod backing;
 mod behind;
+mod connection;
 mod discard;
 mod errno;
 mod error;
@@ -25,6 +28,7 @@ mod passthrough;
 mod read;
 pub mod scratch;
 pub mod session;
+pub mod survival;
 mod view;
 mod write;
 

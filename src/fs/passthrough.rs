@@ -8,16 +8,17 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
+use super::backing::{BackingId, Backings};
 use super::error::FsError;
 use super::handles::OpenFile;
 use super::model_fs::ModelFs;
-use super::mount::{BackingId, Backings};
+use super::survival::{KeptMount, StateFile};
 use crate::cache::Lease;
 use crate::tree::Node;
 use crate::tree::layout::{Place, blob_path, split};
@@ -26,6 +27,8 @@ use crate::types::{Blob, ByteRange};
 /// What one mount knows of its open contents.
 pub(super) struct Passthrough {
     backings: OnceLock<Backings>,
+    /// Where a later daemon finds what is registered.
+    kept: OnceLock<Arc<KeptMount>>,
     /// Why every file is served by the daemon; `None` while complete ones are passed through.
     off: Mutex<Option<String>>,
     opens: Mutex<Opens>,
@@ -46,12 +49,17 @@ struct ColdFile {
     lease: Lease,
 }
 
-/// While a hot node is open all its opens share one id: another one for the same file would be refused.
+/// All opens of a hot node share one id for as long as the node's sealing holds: the kernel refuses another one for a file
+/// that is open, and a daemon that took a mount over does not know what is.
 struct HotFile {
     id: BackingId,
+    blob: Blob,
+    /// Those that this daemon answered.
     opens: u32,
+    /// Its sealing is over: with the last of them it goes.
+    is_over: bool,
     /// What is read behind our back is not evicted either.
-    lease: Lease,
+    lease: Option<Lease>,
 }
 
 /// What the end of a handle leaves.
@@ -78,7 +86,12 @@ impl Passthrough {
             (true, true) => Self::ALL_CHECKED,
             (true, false) => Self::STARTING,
         };
-        Self { backings: OnceLock::new(), off: Mutex::new(Some(why.to_owned())), opens: Mutex::default() }
+        Self {
+            backings: OnceLock::new(),
+            kept: OnceLock::new(),
+            off: Mutex::new(Some(why.to_owned())),
+            opens: Mutex::default(),
+        }
     }
 
     /// Whether it is worth negotiating with the kernel.
@@ -138,31 +151,85 @@ impl Passthrough {
     /// The id under which the kernel has the file of a hot node. It counts as open until it is released.
     fn open_hot(&self, node: Node, file: &File, lease: &Lease) -> io::Result<BackingId> {
         let mut opens = self.opens.lock();
-        if let Some(open) = opens.hot.get_mut(&node) {
-            open.opens += 1;
-            return Ok(open.id);
+        if let Some(known) = opens.hot.get_mut(&node) {
+            known.opens += 1;
+            known.lease.get_or_insert_with(|| lease.clone());
+            return Ok(known.id);
         }
-        let id = self.backings.get().ok_or(Errno::OPNOTSUPP)?.open(file)?;
-        opens.hot.insert(node, HotFile { id, opens: 1, lease: lease.clone() });
+        let backings = self.backings.get().ok_or(Errno::OPNOTSUPP)?;
+        let id = backings.open(file)?;
+        if let Some(Err(error)) = self.state().map(|state| state.add(node, id)) {
+            backings.close(id);
+            return Err(error);
+        }
+        opens
+            .hot
+            .insert(node, HotFile { id, blob: lease.blob(), opens: 1, is_over: false, lease: Some(lease.clone()) });
         Ok(id)
     }
 
+    /// What an earlier daemon registered. Who has it open is not known, nor whether anybody has.
+    fn inherit(&self, node: Node, id: BackingId, blob: Blob) {
+        self.opens.lock().hot.insert(node, HotFile { id, blob, opens: 0, is_over: false, lease: None });
+    }
+
+    /// Ends what was registered for a content under other sealings than `current`. Nobody opens it any more; who has it open
+    /// keeps it, and its space on the disk is free after that.
+    fn retire(&self, blob: &Blob, current: Option<u64>) {
+        let mut opens = self.opens.lock();
+        let mut unused = Vec::new();
+        for (node, hot) in &mut opens.hot {
+            if hot.blob == *blob && node.epoch() != current {
+                hot.is_over = true;
+                if hot.opens == 0 {
+                    unused.push(*node);
+                }
+            }
+        }
+        for node in unused {
+            self.remove_hot(&mut opens, node);
+        }
+    }
+
+    fn remove_hot(&self, opens: &mut Opens, node: Node) -> Option<HotFile> {
+        let hot = opens.hot.remove(&node)?;
+        self.close(node, hot.id);
+        Some(hot)
+    }
+
+    fn close(&self, node: Node, id: BackingId) {
+        // In this order: a number that is on record is one that the kernel knows.
+        if let Some(Err(error)) = self.state().map(|state| state.remove(node)) {
+            tracing::warn!(%error, ?node, "a file stays registered with the kernel until the mount ends");
+            return;
+        }
+        if let Some(backings) = self.backings.get() {
+            backings.close(id);
+        }
+    }
+
+    fn state(&self) -> Option<&StateFile> {
+        self.kept.get().map(|kept| &kept.state)
+    }
+
+    /// Where the next daemon finds what this one registers. Before the first request.
+    pub(super) fn keep_in(&self, kept: Arc<KeptMount>) {
+        let _ = self.kept.set(kept);
+    }
+
     /// Takes note of a handle that was closed, and answers what remains.
-    ///
-    /// With the last hot one its id goes too: kept, it would hold the disk space of a file that is evicted meanwhile. The
-    /// kernel sends a release after it has let go of the file, so no open that it still knows has another id.
     fn released(&self, node: Node) -> Released {
         let mut opens = self.opens.lock();
         if let Some(open) = opens.hot.get_mut(&node) {
-            open.opens -= 1;
+            open.opens = open.opens.saturating_sub(1);
             if open.opens > 0 {
                 return Released::StillOpen;
             }
-            let closed = opens.hot.remove(&node);
-            if let (Some(closed), Some(backings)) = (&closed, self.backings.get()) {
-                backings.close(closed.id);
+            let lease = open.lease.take();
+            if open.is_over {
+                self.remove_hot(&mut opens, node);
             }
-            return closed.map_or(Released::Unknown, |closed| Released::LastHot(closed.lease));
+            return lease.map_or(Released::Unknown, Released::LastHot);
         }
         let Some(open) = opens.cold.get_mut(&node) else { return Released::Unknown };
         open.opens -= 1;
@@ -257,6 +324,7 @@ impl ModelFs {
     pub(super) async fn moved_names(&self) -> Vec<MovedName> {
         let blob = self.seal_changes.next().await;
         self.forget_proved(&blob);
+        self.retire(&blob);
         if !self.passthrough.is_on() && !self.cache.was_mismatched(&blob) {
             // A name that is hot all the same is answered with ESTALE when it is opened.
             return Vec::new();
@@ -265,6 +333,36 @@ impl ModelFs {
             tracing::warn!(%error, blob = %blob.id, "its names stay where they are until the next mount");
             Vec::new()
         })
+    }
+
+    fn retire(&self, blob: &Blob) {
+        match self.cache.seal(blob) {
+            Ok(seal) => self.passthrough.retire(blob, seal.map(|seal| seal.epoch)),
+            // It stays registered; its space is free when the mount ends.
+            Err(error) => tracing::warn!(%error, blob = %blob.id, "cannot tell whether its file may go"),
+        }
+    }
+
+    /// Takes over what an earlier daemon of this mount registered, and has the kernel look again at every name whose move
+    /// it may not have been told of.
+    pub(super) fn take_over(&self, backings: HashMap<Node, BackingId>) -> Result<(), FsError> {
+        for (node, id) in backings {
+            match self.remote_file(node) {
+                Ok(file) => self.passthrough.inherit(node, id, file.blob),
+                Err(error) => {
+                    tracing::debug!(%error, ?node, "a registered file is not known any more");
+                    self.passthrough.close(node, id);
+                }
+            }
+        }
+        for path in self.nodes.paths()? {
+            if let Place::Blob(repo, id) = Place::of(&path)
+                && let Some((file, _)) = self.tree.file_with(&self.view.identity, &repo, &id)?
+            {
+                self.seal_changes.add(file.blob);
+            }
+        }
+        Ok(())
     }
 
     /// To prove a huge file brought all of it into memory.

@@ -3,11 +3,11 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::backing::BackingId;
 use super::error::FsError;
 use super::handles::OpenFile;
 use super::lookup::TOKEN;
 use super::model_fs::ModelFs;
-use super::mount::BackingId;
 use super::scratch::{Access, OpenFlags};
 use crate::cache::{CacheError, Fetched};
 use crate::tree::Node;
@@ -128,7 +128,7 @@ impl ModelFs {
         Ok(self.handles.insert_file(node, remote, lease))
     }
 
-    fn remote_file(&self, node: Node) -> Result<Arc<RemoteFile>, FsError> {
+    pub(super) fn remote_file(&self, node: Node) -> Result<Arc<RemoteFile>, FsError> {
         if let Some(known) = self.handles.known(node) {
             return Ok(known);
         }

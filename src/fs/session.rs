@@ -1,18 +1,23 @@
 //! One live mount: from an empty directory to a tree that answers, and to its end.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use fuser::{INodeNo, SessionACL};
 use tokio::sync::watch;
 
+use super::backing::Backings;
 use super::behind::Span;
+use super::connection;
+use super::error::FsError;
 use super::fuse::Adapter;
 use super::model_fs::ModelFs;
-use super::mount::{self, Backings, MountError, MountOptions};
+use super::mount::{self, MountError, MountOptions, UnmountError};
 use super::passthrough::MovedName;
 use super::scratch::{Owner, Scratch, ScratchError};
+use super::survival::{Agreement, Header, HeldMount, Keeper, KeptMount, MountName, StateFile};
 use super::view::View;
 use crate::cache::BlockCache;
 use crate::db::DbError;
@@ -30,8 +35,35 @@ pub struct MountPlan {
     /// From which size on a file does not stay in the page cache once it has been read.
     pub drop_behind: Option<u64>,
     pub identity: Identity,
-    /// Below it lie the writable layers of all mounts.
-    pub cache_directory: PathBuf,
+}
+
+impl MountPlan {
+    /// As a daemon before this one was asked.
+    pub fn of(header: &Header) -> Self {
+        Self {
+            directory: header.directory.clone().into(),
+            allow_other: header.allow_other,
+            passthrough: header.passthrough,
+            drop_behind: header.drop_behind,
+            identity: header.identity(),
+        }
+    }
+
+    /// For the daemon after this one.
+    fn header(&self, directory: &Path, database: &str, agreement: Agreement) -> Header {
+        Header {
+            format: Header::FORMAT,
+            database: database.to_owned(),
+            directory: directory.to_string_lossy().into_owned(),
+            endpoint: self.identity.endpoint.to_string(),
+            token: self.identity.token.as_ref().map(|token| token.secret().to_owned()),
+            offline: self.identity.offline,
+            allow_other: self.allow_other,
+            passthrough: self.passthrough,
+            drop_behind: self.drop_behind,
+            agreement,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,14 +74,36 @@ pub enum SessionError {
     Scratch(#[from] ScratchError),
     #[error(transparent)]
     Database(#[from] DbError),
+    #[error(transparent)]
+    TakeOver(#[from] FsError),
     #[error("{}: the kernel and the daemon could not agree: {source}", .directory.display())]
     Handshake { directory: PathBuf, source: io::Error },
+    #[error(
+        "{}: the mount was served from another database, whose file numbers this one does not know; it cannot go on",
+        .directory.display()
+    )]
+    OtherDatabase { directory: PathBuf },
 }
 
-/// A mount that answers. Dropping it does not unmount: `mount::unmount` does, and then `finished` returns.
+/// What every mount of a daemon stands on.
+#[derive(Clone)]
+pub struct Ground {
+    pub tree: Arc<Tree>,
+    pub cache: Arc<BlockCache>,
+    pub metrics: Arc<Metrics>,
+    /// Below it lie the writable layers of all mounts.
+    pub cache_directory: PathBuf,
+    /// The database's own name, by which node numbers are told from those of another one.
+    pub database: String,
+    /// Who keeps the mounts when this daemon dies.
+    pub keeper: Option<Arc<Keeper>>,
+}
+
+/// A mount that answers. Dropping it does not unmount: `unmount` does, and then `finished` returns.
 pub struct Session {
     directory: PathBuf,
     fs: Weak<ModelFs>,
+    kept: Option<(Arc<Keeper>, MountName)>,
     ended: watch::Receiver<bool>,
 }
 
@@ -59,16 +113,16 @@ impl Session {
     /// Mounts and returns once the kernel and the daemon have agreed. On an error nothing stays mounted.
     ///
     /// It does not look into the mount: a daemon that waits for its own answer could not even be killed.
-    pub async fn start(
-        plan: MountPlan,
-        tree: Arc<Tree>,
-        cache: Arc<BlockCache>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, SessionError> {
+    pub async fn start(plan: MountPlan, ground: Ground) -> Result<Self, SessionError> {
         let options = MountOptions { directory: plan.directory.clone(), allow_other: plan.allow_other };
-        let mounted = blocking(move || mount::mount(options)).await?;
+        let keeper = ground.keeper.clone();
+        let mounted = blocking(move || match given(keeper.as_deref(), &options.directory) {
+            Some(mounted) => Ok(mounted),
+            None => mount::mount(options),
+        });
+        let mounted = mounted.await?;
         let directory = mounted.directory.clone();
-        let started = Self::serve(plan, mounted, tree, cache, metrics).await;
+        let started = Self::begin(plan, mounted, ground).await;
         if started.is_err() {
             let failed = directory.clone();
             let unmounted = blocking(move || mount::unmount(&failed, true)).await;
@@ -79,42 +133,152 @@ impl Session {
         started
     }
 
-    async fn serve(
-        plan: MountPlan,
-        mounted: mount::Mounted,
-        tree: Arc<Tree>,
-        cache: Arc<BlockCache>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, SessionError> {
+    async fn begin(plan: MountPlan, mounted: mount::Mounted, ground: Ground) -> Result<Self, SessionError> {
         let directory = mounted.directory;
+        let fs = Self::model_fs(&plan, directory.clone(), &ground, true).await?;
+        let adapter = Adapter::new(fs.clone(), tokio::runtime::Handle::current());
+        let device = mounted.device;
+        let handshake = blocking(move || {
+            let begun = connection::begin(adapter, Self::config(), &device);
+            begun.map(|(session, agreement)| (session, agreement, device))
+        });
+        let failed = |source| SessionError::Handshake { directory: directory.clone(), source };
+        let (session, agreement, device) = handshake.await.map_err(failed)?;
+        let keeper = Self::keep(&plan, &directory, &ground, agreement, &device).await;
+        if let Some((_, kept)) = &keeper {
+            fs.passthrough.keep_in(kept.clone());
+        }
+        Self::try_passthrough(&fs, &device, keeper.as_ref(), &ground.cache).await;
+        Self::raise_read_ahead(directory.clone()).await;
+        Self::serve(fs, session, directory, keeper)
+    }
+
+    /// Goes on with a mount that an earlier daemon served. Its readers have waited meanwhile.
+    pub async fn resume(held: HeldMount, ground: Ground) -> Result<Self, SessionError> {
+        let HeldMount { kept, header, backings } = held;
+        let plan = MountPlan::of(&header);
+        let directory = plan.directory.clone();
+        if header.database != ground.database {
+            return Err(SessionError::OtherDatabase { directory });
+        }
+        let fs = Self::model_fs(&plan, directory.clone(), &ground, false).await?;
+        let adapter = Adapter::new(fs.clone(), tokio::runtime::Handle::current());
+        let keeper = ground.keeper.clone().map(|keeper| (keeper, kept.clone()));
+        if let Some((keeper, kept)) = &keeper {
+            keeper.is_kept(kept.clone());
+        }
+        fs.passthrough.keep_in(kept.clone());
+        Self::try_passthrough(&fs, &kept.device, keeper.as_ref(), &ground.cache).await;
+        let taking = fs.clone();
+        blocking(move || taking.take_over(backings)).await?;
+        let resumed = blocking(move || connection::resume(adapter, Self::config(), &kept.device, &header.agreement));
+        let failed = |source| SessionError::Handshake { directory: directory.clone(), source };
+        let session = resumed.await.map_err(failed)?;
+        Self::serve(fs, session, directory, keeper)
+    }
+
+    async fn model_fs(
+        plan: &MountPlan,
+        directory: PathBuf,
+        ground: &Ground,
+        fresh: bool,
+    ) -> Result<Arc<ModelFs>, SessionError> {
         let owner = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         let view = View {
-            directory: directory.clone(),
-            identity: plan.identity,
+            directory,
+            identity: plan.identity.clone(),
             shared: plan.allow_other,
             passthrough: plan.passthrough,
             drop_behind: plan.drop_behind,
             owner,
         };
-        let scratch = Scratch::open(view.scratch_directory(&plan.cache_directory))?;
-        let nodes = tree.nodes(&directory.to_string_lossy(), true).await?;
-        let fs = Arc::new(ModelFs::new(view, tree, cache.clone(), metrics, nodes, scratch));
-        let adapter = Adapter::new(fs.clone(), tokio::runtime::Handle::current());
-        let device = mounted.device;
-        let backings = device.try_clone().map(Backings::new);
-        let handshake = blocking(move || fuser::Session::from_fd(adapter, device, SessionACL::All, Self::config()));
-        let session =
-            handshake.await.map_err(|source| SessionError::Handshake { directory: directory.clone(), source })?;
-        let trying = fs.clone();
-        blocking(move || trying.passthrough.try_out(backings, cache.sample_file())).await;
-        Self::raise_read_ahead(directory.clone()).await;
+        let Ground { tree, cache, metrics, .. } = ground.clone();
+        let scratch = Scratch::open(view.scratch_directory(&ground.cache_directory))?;
+        let nodes = tree.nodes(&view.directory.to_string_lossy(), fresh).await?;
+        Ok(Arc::new(ModelFs::new(view, tree, cache, metrics, nodes, scratch)))
+    }
+
+    /// Puts the mount where a later daemon finds it.
+    async fn keep(
+        plan: &MountPlan,
+        directory: &Path,
+        ground: &Ground,
+        agreement: Agreement,
+        device: &OwnedFd,
+    ) -> Option<(Arc<Keeper>, Arc<KeptMount>)> {
+        let keeper = ground.keeper.clone()?;
+        if !agreement.has_resend() {
+            tracing::warn!(
+                "this kernel cannot send requests again that a dead daemon took (Linux 6.9 and newer can): the                             mount does not survive its daemon"
+            );
+            return None;
+        }
+        let header = plan.header(directory, &ground.database, agreement);
+        let (directory, device) = (directory.to_owned(), device.try_clone());
+        let keep = move || {
+            let kept =
+                KeptMount { name: MountName::of(&directory)?, device: device?, state: StateFile::create(&header)? };
+            let kept = Arc::new(kept);
+            keeper.keep(kept.clone())?;
+            io::Result::Ok((keeper, kept))
+        };
+        match blocking(keep).await {
+            Ok(kept) => Some(kept),
+            Err(error) => {
+                tracing::warn!(%error, "the mount does not survive its daemon: the holder does not keep it");
+                None
+            }
+        }
+    }
+
+    async fn try_passthrough(
+        fs: &Arc<ModelFs>,
+        device: &OwnedFd,
+        keeper: Option<&(Arc<Keeper>, Arc<KeptMount>)>,
+        cache: &BlockCache,
+    ) {
+        let holder = keeper.map(|(keeper, kept)| (keeper.clone(), kept.name.clone()));
+        let backings = device.try_clone().map(|device| Backings::new(device, holder));
+        let (fs, sample) = (fs.clone(), cache.sample_file());
+        blocking(move || fs.passthrough.try_out(backings, sample)).await;
+    }
+
+    fn serve(
+        fs: Arc<ModelFs>,
+        session: fuser::Session<Adapter>,
+        directory: PathBuf,
+        keeper: Option<(Arc<Keeper>, Arc<KeptMount>)>,
+    ) -> Result<Self, SessionError> {
         tracing::info!(directory = %directory.display(), passthrough = fs.passthrough(), "how complete files are served");
         let names = session.notifier();
         let known = Arc::downgrade(&fs);
         let ended = Self::run(session, directory.clone())?;
         tokio::spawn(Self::drop_behind(fs.clone(), names.clone(), ended.clone()));
         tokio::spawn(Self::move_names(fs, names, ended.clone()));
-        Ok(Self { directory, fs: known, ended })
+        let kept = keeper.map(|(keeper, kept)| (keeper, kept.name.clone()));
+        if let Some((keeper, name)) = kept.clone() {
+            tokio::spawn(Self::forget(keeper, name, ended.clone()));
+        }
+        Ok(Self { directory, fs: known, kept, ended })
+    }
+
+    /// A mount that has ended is not to be kept.
+    async fn forget(keeper: Arc<Keeper>, name: MountName, mut ended: watch::Receiver<bool>) {
+        let _ = ended.wait_for(|ended| *ended).await;
+        blocking(move || keeper.forget(&name)).await;
+    }
+
+    /// Takes it from its directory; with `lazy` even while it is in use.
+    pub async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
+        let (directory, kept) = (self.directory.clone(), self.kept.clone());
+        let work = move || match kept {
+            // The holder may be the one who mounted it.
+            Some((keeper, name)) if !mount::may_mount() => {
+                keeper.unmount(&name, lazy).map_err(|error| mount::refused(directory, error))
+            }
+            _ => mount::unmount(&directory, lazy),
+        };
+        blocking(work).await
     }
 
     /// A reader in order waits less often. With more, one fault in a tensor reads so far around it that a look at one tensor
@@ -211,6 +375,18 @@ impl Session {
     pub async fn finished(&self) {
         let mut ended = self.ended.clone();
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// A connection that somebody with privilege has mounted there for this daemon.
+fn given(keeper: Option<&Keeper>, directory: &Path) -> Option<mount::Mounted> {
+    let directory = mount::resolve(directory);
+    match keeper?.fresh(&directory) {
+        Ok(device) => Some(mount::Mounted { device: device?, by: mount::Means::Helper, directory }),
+        Err(error) => {
+            tracing::warn!(%error, "the holder does not say whether it has a connection for this mount");
+            None
+        }
     }
 }
 

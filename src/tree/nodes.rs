@@ -97,6 +97,11 @@ impl Nodes {
         Ok(Some(path))
     }
 
+    /// Every path that the kernel may know.
+    pub fn paths(&self) -> Result<Vec<String>, DbError> {
+        self.db.node_paths(self.view)
+    }
+
     /// The node of `path` if it has one: the kernel may know it.
     pub fn find(&self, path: &str) -> Result<Option<Node>, DbError> {
         if let Some(node) = self.known(path) {

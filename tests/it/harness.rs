@@ -11,7 +11,7 @@ use test_hub::Hub;
 use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings, Verified};
 use weightfs::db::Database;
 use weightfs::fs::mount;
-use weightfs::fs::session::{MountPlan, Session, SessionError};
+use weightfs::fs::session::{Ground, MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
 use weightfs::origin::hub::{HubOrigin, HubSettings};
 use weightfs::tree::{Tree, TreeSettings};
@@ -105,9 +105,16 @@ impl Node {
             passthrough: self.passthrough,
             drop_behind: self.drop_behind,
             identity,
-            cache_directory: self.directory.clone(),
         };
-        let start = Session::start(plan, self.tree.clone(), self.cache.clone(), self.metrics.clone());
+        let ground = Ground {
+            tree: self.tree.clone(),
+            cache: self.cache.clone(),
+            metrics: self.metrics.clone(),
+            cache_directory: self.directory.clone(),
+            database: self.db.uuid().to_owned(),
+            keeper: None,
+        };
+        let start = Session::start(plan, ground);
         self.sessions.push(self.runtime.block_on(start)?);
         Ok(())
     }

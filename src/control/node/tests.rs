@@ -32,6 +32,14 @@ struct TestMount {
 
 #[async_trait]
 impl Plane for TestPlane {
+    async fn resume(&self, held: HeldMount) -> Result<Arc<dyn Mounted>, SessionError> {
+        self.mount(&MountOrder::of(&held.header)).await
+    }
+
+    fn upgrade(&self) -> io::Result<u32> {
+        Err(io::Error::other("there is no holder"))
+    }
+
     async fn mount(&self, order: &MountOrder) -> Result<Arc<dyn Mounted>, SessionError> {
         *self.asked.lock() += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -103,13 +103,12 @@ impl Filesystem for Adapter {
                 tracing::debug!(?refused, "the kernel lacks a capability");
             }
         }
-        if self.fs.passthrough.is_wanted() {
-            // Backing files lie on no stacked file system, and a stacked one may still be put on top of this mount.
-            const STACK: u32 = 1;
-            let negotiated = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
-            if !negotiated || config.set_max_stack_depth(STACK).is_err() {
-                self.fs.passthrough.turn_off(Passthrough::NO_KERNEL);
-            }
+        // Whether or not it is to be used: a later daemon may have other settings, and nothing else to agree on.
+        // Backing files lie on no stacked file system, and a stacked one may still be put on top of this mount.
+        const STACK: u32 = 1;
+        let passes = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+        if !(passes && config.set_max_stack_depth(STACK).is_ok()) && self.fs.passthrough.is_wanted() {
+            self.fs.passthrough.turn_off(Passthrough::NO_KERNEL);
         }
         // What is too much comes back as the most that is possible.
         const READ_AHEAD: u32 = 1 << 20;

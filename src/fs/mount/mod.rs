@@ -3,7 +3,6 @@
 //! The daemon and the command line call it. It hands out the bare device descriptor and never speaks FUSE on it, and
 //! it never asks for `auto_unmount`: whoever holds the descriptor decides how long the mount lives.
 
-mod backing;
 mod busy;
 mod filesystem;
 mod fusermount;
@@ -19,13 +18,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use backing::{BackingId, Backings};
 pub use busy::BusyProcess;
 pub use filesystem::{FilesystemKind, filesystem_kind, is_network_fs};
+pub use kernel::may_mount;
+pub use mount_helper::fuse::{FILESYSTEM_TYPE, SOURCE};
 pub use place::{containing_mount, is_below_our_mount, resolve};
 pub use read_ahead::set_read_ahead;
 pub use stale::{clean_stale, stale};
-pub use table::{FILESYSTEM_TYPE, MountEntry, SOURCE, find, our_mounts};
+pub use table::{MountEntry, find, our_mounts};
+pub(in crate::fs) use unmount::refused;
 pub use unmount::{UnmountError, unmount};
 
 /// What to mount, and for whom.
@@ -53,6 +54,8 @@ pub enum Means {
     Kernel,
     /// The setuid helper, on behalf of an ordinary user.
     Fusermount,
+    /// mount.weightfs, which has passed the connection on.
+    Helper,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,12 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::place;
+use mount_helper::fuse::FILESYSTEM_TYPE;
 
-/// The type in /proc/mounts: what tells our mounts from others'.
-pub const FILESYSTEM_TYPE: &str = "fuse.weightfs";
-/// The source in /proc/mounts. Never `hf-mount`: transformers turns mmap off for a mount of that name.
-pub const SOURCE: &str = "weightfs";
+use super::place;
 
 const TABLE: &str = "/proc/self/mountinfo";
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::mount::MntFlags;
+use mount_helper::fuse;
 
 use super::{BusyProcess, busy, fusermount, kernel, place, table};
 
@@ -71,14 +71,15 @@ pub fn unmount(directory: &Path, lazy: bool) -> Result<(), UnmountError> {
     if !kernel::may_mount() {
         return fusermount::unmount(&directory, lazy);
     }
-    let detach = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
-    nix::mount::umount2(&directory, detach | MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| {
-        let source = io::Error::from(errno);
-        match source.kind() {
-            io::ErrorKind::ResourceBusy => busy(directory),
-            _ => UnmountError::Kernel { directory, source },
-        }
-    })
+    fuse::unmount(&directory, lazy).map_err(|source| refused(directory, source))
+}
+
+/// The kernel's refusal, with who is in the way.
+pub(in crate::fs) fn refused(directory: PathBuf, source: io::Error) -> UnmountError {
+    match source.kind() {
+        io::ErrorKind::ResourceBusy => busy(directory),
+        _ => UnmountError::Kernel { directory, source },
+    }
 }
 
 pub(super) fn busy(directory: PathBuf) -> UnmountError {

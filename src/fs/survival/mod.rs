@@ -1,0 +1,12 @@
+//! What outlives a daemon: each mount's connection and state, kept by another process.
+//!
+//! `session` keeps a mount here when it begins and forgets it when it ends; a later daemon gets everything back as
+//! [`HeldMount`]s. docs/design/0015-survival.md says what becomes of what.
+
+mod agreement;
+mod keeper;
+mod state;
+
+pub use agreement::Agreement;
+pub use keeper::{HeldMount, Keeper, KeptMount, MountName};
+pub use state::{Header, StateFile};
