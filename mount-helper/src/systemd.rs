@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect,
-    sendmsg, socket_with,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    connect, sendmsg, socket_with,
 };
 
 use crate::client::Kept;
@@ -106,8 +106,9 @@ pub fn received() -> Vec<Kept> {
 /// Of each name, the descriptors in their order. What is not whole is left out: systemd drops a connection that has ended,
 /// and not what was kept with it.
 fn put_together<'a>(stored: impl Iterator<Item = (&'a str, OwnedFd)>) -> Vec<Kept> {
-    let mut parts: Vec<(String, usize, OwnedFd)> =
-        stored.filter_map(|(name, descriptor)| kept_name(name).map(|(number, name)| (name, number, descriptor))).collect();
+    let mut parts: Vec<(String, usize, OwnedFd)> = stored
+        .filter_map(|(name, descriptor)| kept_name(name).map(|(number, name)| (name, number, descriptor)))
+        .collect();
     parts.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
     let mut kept: Vec<Kept> = Vec::new();
     for (name, number, descriptor) in parts {
@@ -195,7 +196,12 @@ mod tests {
             let length = socket.recv(&mut bytes).unwrap();
             heard.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
         }
-        let expected = ["READY=1", "FDSTORE=1\nFDNAME=0.45%20/mnt", "FDSTORE=1\nFDNAME=1.45%20/mnt", "FDSTOREREMOVE=1\nFDNAME=0.45%20/mnt"];
+        let expected = [
+            "READY=1",
+            "FDSTORE=1\nFDNAME=0.45%20/mnt",
+            "FDSTORE=1\nFDNAME=1.45%20/mnt",
+            "FDSTOREREMOVE=1\nFDNAME=0.45%20/mnt",
+        ];
         assert_eq!(heard, expected);
     }
 }

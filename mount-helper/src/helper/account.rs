@@ -12,8 +12,6 @@ use super::failure::Failure;
 
 /// The user that daemons run as unless somebody says otherwise, where there is one of this name.
 const DEFAULT: &str = "weightfs";
-/// Where sockets of holders are. Root's, and nobody else lists it.
-const HOLDERS: &str = "/run/weightfs-holders";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a daemon may know of whoever calls mount(8). All else would make a mount depend on who mounts it.
 const KEPT: [&str; 13] = [
@@ -140,18 +138,6 @@ fn is_roots_to_make(directory: &Path) -> bool {
     let above = directory.parent().and_then(|above| fs::canonicalize(above).ok());
     directory.is_absolute()
         && above.is_some_and(|above| above.ancestors().all(|place| fs::symlink_metadata(place).is_ok_and(safe)))
-}
-
-/// A socket's name for a holder, in a directory that is made for them.
-pub fn holder_socket(account: &Account) -> Result<PathBuf, Failure> {
-    let directory = Path::new(HOLDERS);
-    match DirBuilder::new().mode(0o711).create(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(Failure::system(format!("{HOLDERS}: cannot make it: {error}")));
-        }
-        _ => {}
-    }
-    Ok(directory.join(format!("{}-{}.sock", account.name, std::process::id())))
 }
 
 #[cfg(test)]

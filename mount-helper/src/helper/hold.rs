@@ -1,11 +1,11 @@
 //! This program a second time, in the background: the holder of a mount that has just been made.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -25,16 +25,17 @@ pub struct Orders {
     pub socket: PathBuf,
     pub ids: Option<(u32, u32)>,
     pub give_up: Duration,
-    /// Where the mount is.
+    /// Where the mount is, and the number of its connection.
     pub directory: PathBuf,
+    pub number: u32,
     pub program: PathBuf,
     /// For `weightfs mount DIRECTORY`.
     pub words: Vec<OsString>,
 }
 
-/// The name under which a daemon looks for a connection that it has not seen yet.
-pub fn fresh(directory: &OsStr) -> String {
-    format!("fresh {}", directory.display())
+/// The name under which a holder keeps a mount.
+pub fn name(number: u32, directory: &Path) -> String {
+    format!("{number} {}", directory.display())
 }
 
 /// Starts the holder. Whatever it and its daemons write goes to `log`; the pipe ends with the first daemon's word.
@@ -81,9 +82,10 @@ impl Orders {
             }
         };
         let give_up = Duration::from_secs(text()?.parse().ok()?);
+        let number = text()?.parse().ok()?;
         let (device, starter) = (text()?.parse().ok()?, text()?.parse().ok()?);
         let (directory, program) = (words.next()?.into(), words.next()?.into());
-        Some((Self { socket, ids, give_up, directory, program, words: words.collect() }, device, starter))
+        Some((Self { socket, ids, give_up, directory, number, program, words: words.collect() }, device, starter))
     }
 }
 
@@ -114,8 +116,14 @@ fn begin(orders: Orders, device: OwnedFd, starter: OwnedFd) -> io::Result<Task> 
     nix::unistd::setsid()?;
     let mut arguments = vec!["mount".into(), orders.directory.clone().into()];
     arguments.extend(orders.words);
-    let program = Program { path: orders.program, arguments, run_as: orders.ids, variable: READY_VARIABLE };
-    let kept = Kept { name: fresh(orders.directory.as_os_str()), descriptors: vec![device] };
+    let program = Program {
+        path: orders.program,
+        arguments,
+        directory: "/".into(),
+        run_as: orders.ids,
+        variable: READY_VARIABLE,
+    };
+    let kept = Kept { name: name(orders.number, &orders.directory), descriptors: vec![device] };
     Ok(Task {
         socket: orders.socket,
         program,
@@ -136,6 +144,7 @@ mod tests {
             ids: Some((1000, 100)),
             give_up: Duration::from_secs(300),
             directory: "/mnt/h f".into(),
+            number: 45,
             program: "/usr/bin/weightfs".into(),
             words: vec!["--token-file=/t".into(), "--offline".into()],
         };

@@ -98,8 +98,15 @@ fn is_dead(directory: &Path) -> bool {
     asked.is_ok() && answered.recv_timeout(ANSWER).unwrap_or(false)
 }
 
+/// The number of the connection that is mounted on top at a directory.
+pub fn number(directory: &Path) -> Option<u32> {
+    mounts().iter().rfind(|mount| mount.directory == directory).map(|mount| mount.number)
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
+    /// Minor device number, which is the connection's.
+    number: u32,
     directory: PathBuf,
     kind: String,
 }
@@ -117,9 +124,10 @@ fn topmost<'a>(table: &'a [Mount], directory: &Path) -> Option<&'a str> {
 fn parse(table: &[u8]) -> Vec<Mount> {
     let line = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let directory = decode(fields.nth(4)?).into();
+        let number = str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?.1.parse().ok()?;
+        let directory = decode(fields.nth(1)?).into();
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(Mount { directory, kind: String::from_utf8_lossy(kind).into_owned() })
+        Some(Mount { number, directory, kind: String::from_utf8_lossy(kind).into_owned() })
     };
     table.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
@@ -155,7 +163,7 @@ mod tests {
     #[test]
     fn the_last_mount_at_a_directory_counts() {
         let table = parse(TABLE);
-        assert_eq!(table.len(), 3);
+        assert_eq!(table.iter().map(|mount| mount.number).collect::<Vec<_>>(), [0, 45, 46]);
         assert_eq!(topmost(&table, Path::new("/mnt/with space")), Some("tmpfs"));
         assert_eq!(topmost(&table[..2], Path::new("/mnt/with space")), Some(FILESYSTEM_TYPE));
         assert_eq!(topmost(&table, Path::new("/mnt")), None);

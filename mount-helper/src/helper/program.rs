@@ -45,6 +45,8 @@ fn is_program(path: &Path) -> bool {
 pub struct Plan {
     /// What its daemon writes in the background.
     pub log: PathBuf,
+    /// Where a new holder is to be found.
+    pub socket: PathBuf,
     pub give_up: Duration,
     pub daemon: Daemon,
 }
@@ -68,7 +70,7 @@ impl Plan {
             "unheld" => Daemon::Unheld,
             held => Daemon::Held(held.strip_prefix("held ")?.into()),
         };
-        Some(Self { log: value("log")?.into(), give_up, daemon })
+        Some(Self { log: value("log")?.into(), socket: value("socket")?.into(), give_up, daemon })
     }
 }
 
@@ -135,12 +137,14 @@ mod tests {
 
     #[test]
     fn a_plan_is_read_line_by_line() {
-        let plan = Plan::parse("log /c/weightfs.log\ngive-up 300\ndaemon held /run/h 1.sock\nlater word\n").unwrap();
-        assert_eq!(plan.log, Path::new("/c/weightfs.log"));
+        let plan =
+            Plan::parse("log /c/weightfs.log\nsocket /run/h 2\ngive-up 300\ndaemon held /run/h 1.sock\nlater word\n")
+                .unwrap();
+        assert_eq!((plan.log.to_str(), plan.socket.to_str()), (Some("/c/weightfs.log"), Some("/run/h 2")));
         assert_eq!(plan.give_up, Duration::from_secs(300));
         assert_eq!(plan.daemon, Daemon::Held("/run/h 1.sock".into()));
-        assert_eq!(Plan::parse("log /c\ngive-up 1\ndaemon none\n").unwrap().daemon, Daemon::None);
-        assert_eq!(Plan::parse("log /c\ngive-up 1\ndaemon what\n"), None);
+        assert_eq!(Plan::parse("log /c\nsocket /r\ngive-up 1\ndaemon none\n").unwrap().daemon, Daemon::None);
+        assert_eq!(Plan::parse("log /c\nsocket /r\ngive-up 1\ndaemon what\n"), None);
         assert_eq!(Plan::parse(""), None);
     }
 

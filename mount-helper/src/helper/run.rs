@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use crate::client::Holder;
 use crate::fuse::{self, FILESYSTEM_TYPE};
-use nix::unistd::{Gid, Uid, geteuid, getuid, setegid, seteuid};
+use crate::privileges::as_user;
+use nix::unistd::{geteuid, getuid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::account::{self, Account};
+use super::account::Account;
 use super::failure::Failure;
-use super::hold::{self, Orders, fresh};
+use super::hold::{self, Orders};
 use super::options::{Options, Request};
 use super::place;
 use super::program::{self, Caller, Daemon, Plan};
@@ -90,6 +91,7 @@ fn words(options: &Options, account: &Account) -> Vec<OsString> {
 struct Mount {
     device: OwnedFd,
     directory: PathBuf,
+    number: u32,
     stays: bool,
 }
 
@@ -108,7 +110,10 @@ impl Mount {
         };
         let (source, kind) = (Some(request.source.as_str()), Some(FILESYSTEM_TYPE));
         nix::mount::mount(source, directory, kind, options.flags, Some(data.as_os_str())).map_err(failed)?;
-        Ok(Self { device, directory: directory.to_owned(), stays: false })
+        let mut mount = Self { device, directory: directory.to_owned(), number: 0, stays: false };
+        let lost = || Failure::mount(format!("{}: somebody took the mount away at once", directory.display()));
+        mount.number = place::number(directory).ok_or_else(lost)?;
+        Ok(mount)
     }
 
     fn stays(mut self) {
@@ -154,10 +159,11 @@ fn serve(caller: &Caller<'_>, plan: &Plan, mount: &Mount) -> Result<(), Failure>
     let failed = |what: &str, error: io::Error| Failure::system(format!("{what}: {error}"));
     let log = open_log(&plan.log, account).map_err(|error| failed(&plan.log.display().to_string(), error))?;
     let orders = Orders {
-        socket: account::holder_socket(account)?,
+        socket: plan.socket.clone(),
         ids: account.ids(),
         give_up: plan.give_up,
         directory: mount.directory.clone(),
+        number: mount.number,
         program: path.to_owned(),
         words: words.to_vec(),
     };
@@ -194,7 +200,7 @@ fn join(caller: &Caller<'_>, holder: &Path, mount: &Mount) -> Result<(), Failure
     let failed = |error: io::Error| {
         Failure::mount(format!("{}: the holder of the running daemon does not answer: {error}", holder.display()))
     };
-    let name = fresh(mount.directory.as_os_str());
+    let name = hold::name(mount.number, &mount.directory);
     let holder = Holder::connect(holder).map_err(failed)?;
     holder.keep(&name, &[mount.device.as_fd()]).map_err(failed)?;
     let mounted = caller.mount();
@@ -207,14 +213,7 @@ fn join(caller: &Caller<'_>, holder: &Path, mount: &Mount) -> Result<(), Failure
 
 /// As the user whose file it is: it lies where that user may put links.
 fn open_log(path: &Path, account: &Account) -> io::Result<File> {
-    let (root_group, root) = (Gid::from_raw(0), Uid::from_raw(0));
-    setegid(Gid::from_raw(account.gid))?;
-    let opened = seteuid(Uid::from_raw(account.uid))
-        .map_err(io::Error::from)
-        .and_then(|()| OpenOptions::new().append(true).create(true).mode(0o600).open(path));
-    seteuid(root)?;
-    setegid(root_group)?;
-    opened
+    as_user(account.ids(), || OpenOptions::new().append(true).create(true).mode(0o600).open(path))
 }
 
 enum Heard {

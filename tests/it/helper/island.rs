@@ -140,7 +140,8 @@ impl Drop for Island {
             while !self.mounts(&directory).is_empty() && self.run(&["umount", "-l", &directory]).status.success() {}
         }
         // Daemons and holders end with their mounts.
-        let quiet = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eventually("all have ended", || self.is_quiet())));
+        let quiet =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eventually("all have ended", || self.is_quiet())));
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
         if !std::thread::panicking() {
