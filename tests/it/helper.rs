@@ -208,7 +208,8 @@ fn a_mount_that_fails_leaves_nothing_and_says_why() {
     fails(1, "config=/no/such/file", "/no/such/file");
     fails(1, "program=/no/such/program", "program=");
     fails(32, "token_file=/no/such/file", "/no/such/file");
-    fails(32, "cache_dir=/proc/cache", "/proc/cache");
+    fails(2, "cache_dir=/proc/cache", "/proc/cache");
+    fails(32, "cache_dir=/etc", "/etc");
     let source = island.run(&["mount", "-t", "weightfs", "s3", &directory]);
     assert_eq!(source.status.code(), Some(1));
     assert!(error(&source).contains("hub"));

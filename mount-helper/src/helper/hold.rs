@@ -46,7 +46,9 @@ pub fn start(
     log: File,
 ) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new("/proc/self/exe");
+    // By its path it has its name in the list of processes; in another mount namespace it may have none.
+    let program = std::env::current_exe().ok().filter(|path| path.exists());
+    let mut command = Command::new(program.unwrap_or_else(|| "/proc/self/exe".into()));
     command.arg0("mount.weightfs").arg(WORD).args(orders.words_with(device, &writer));
     command.env_clear().envs(environment).current_dir("/");
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -61,8 +63,8 @@ pub fn start(
 impl Orders {
     fn words_with(&self, device: &OwnedFd, starter: &PipeWriter) -> Vec<OsString> {
         let ids = self.ids.map_or_else(|| "-".to_owned(), |(uid, gid)| format!("{uid}:{gid}"));
-        let numbers =
-            [self.give_up.as_secs().to_string(), device.as_raw_fd().to_string(), starter.as_raw_fd().to_string()];
+        let descriptors = [device.as_raw_fd(), starter.as_raw_fd()].map(|number| number.to_string());
+        let numbers = [self.give_up.as_secs().to_string(), self.number.to_string()].into_iter().chain(descriptors);
         let mut words = vec![self.socket.clone().into(), ids.into()];
         words.extend(numbers.map(OsString::from));
         words.extend([self.directory.clone().into(), self.program.clone().into()]);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ use super::program::{self, Caller, Daemon, Plan};
 
 /// A daemon that is not ready by then is given up, as `weightfs mount` does.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// How much of its log an error shows.
+const LOG_LINES: usize = 12;
+const LOG_BYTES: u64 = 8 << 10;
 
 pub fn mount(request: &Request) -> Result<(), Failure> {
     if !getuid().is_root() || !geteuid().is_root() {
@@ -167,6 +170,8 @@ fn serve(caller: &Caller<'_>, plan: &Plan, mount: &Mount) -> Result<(), Failure>
         program: path.to_owned(),
         words: words.to_vec(),
     };
+    let said_before = log.metadata().map_or(0, |metadata| metadata.len());
+    let see = || see(&plan.log, account, said_before);
     let started = hold::start(&orders, &mount.device, account.environment(), log);
     let (holder, word) = started.map_err(|error| failed("cannot start the holder of the mount", error))?;
     match hear(word, PATIENCE).map_err(|error| failed("cannot hear of the daemon", error))? {
@@ -178,21 +183,32 @@ fn serve(caller: &Caller<'_>, plan: &Plan, mount: &Mount) -> Result<(), Failure>
                 _ => Err(unheld(account)),
             },
             Some(("failed", why)) => Err(Failure::mount(why.trim_end())),
-            _ => Err(Failure::mount(format!("the daemon ended before the mount could be read; {}", see(&plan.log)))),
+            _ => Err(Failure::mount(format!("the daemon ended before the mount could be read; {}", see()))),
         },
         Heard::Nothing => {
             end(holder);
             let waited = PATIENCE.as_secs();
-            Err(Failure::mount(format!(
-                "the daemon did not get ready within {waited} s and was ended; {}",
-                see(&plan.log)
-            )))
+            Err(Failure::mount(format!("the daemon did not get ready within {waited} s and was ended; {}", see())))
         }
     }
 }
 
-fn see(log: &Path) -> String {
-    format!("its log {} may say why", log.display())
+/// The last lines of what was logged since.
+fn see(path: &Path, account: &Account, since: u64) -> String {
+    let read = || {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(since.max(length.saturating_sub(LOG_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_BYTES).read_to_end(&mut bytes)?;
+        io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = as_user(account.ids(), read).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    match &lines[lines.len().saturating_sub(LOG_LINES)..] {
+        [] => format!("its log {} says nothing", path.display()),
+        lines => format!("the end of its log {}:\n{}", path.display(), lines.join("\n")),
+    }
 }
 
 /// By the daemon that has the cache directory: its holder gets the connection, and the daemon is asked to serve it.
