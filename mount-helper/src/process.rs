@@ -97,7 +97,8 @@ impl End {
     }
 
     pub fn is_kill(self) -> bool {
-        self == End::Signal(Signal::KILL.as_raw())
+        // Of a process that somebody else started only its end is known.
+        matches!(self, End::Unknown) || self == End::Signal(Signal::KILL.as_raw())
     }
 }
 
@@ -106,7 +107,7 @@ impl fmt::Display for End {
         match self {
             End::Exit(code) => write!(f, "exit status {code}"),
             End::Signal(signal) => write!(f, "signal {signal}"),
-            End::Unknown => write!(f, "for an unknown reason"),
+            End::Unknown => write!(f, "unknown status"),
         }
     }
 }

@@ -60,7 +60,9 @@ async fn upgrade_all(runtime: &Path) -> anyhow::Result<()> {
 async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     let (old, version) = (daemon.status.pid, daemon.status.version.clone());
     let next = match daemon.client.upgrade().await {
-        Ok(reply) => reply.pid,
+        Ok(reply) => Some(reply.pid),
+        // It was faster gone than its answer came.
+        Err(ClientError::Away { .. }) => None,
         Err(ClientError::Refused(why)) => bail!("the daemon goes on as it was: {why}"),
         Err(error) => bail!(error),
     };
@@ -76,15 +78,18 @@ async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
         {
             let status = now.status;
             ensure!(
-                status.pid == next,
+                next.is_none_or(|next| next == status.pid),
                 "the new version could not serve after all: the former one does again (version {}, process {}); the log \
                  says why",
                 status.version,
                 status.pid
             );
-            return Ok(format!("version {version}, process {old} -> version {}, process {next}", status.version));
+            return Ok(format!(
+                "version {version}, process {old} -> version {}, process {}",
+                status.version, status.pid
+            ));
         }
         tokio::time::sleep(PAUSE).await;
     }
-    bail!("the new daemon (process {next}) did not answer within {} s; its log may say why", TAKE_OVER.as_secs())
+    bail!("the new daemon did not answer within {} s; its log may say why", TAKE_OVER.as_secs())
 }

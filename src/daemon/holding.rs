@@ -164,6 +164,8 @@ fn replace(keeper: &Keeper, give_up: Duration) -> io::Result<Watch> {
     // Nobody else waits for it.
     let _ = std::thread::Builder::new().name("holder-end".to_owned()).spawn(move || child.wait());
     holder.serve()?;
+    // Nobody is behind the old one any more.
+    let _ = std::fs::remove_file(keeper.socket());
     keeper.change_to(holder, socket.clone())?;
     keeper.ready()?;
     Watch::connect(&socket)

@@ -50,8 +50,8 @@ const ANSWERS: Duration = Duration::from_secs(3);
 /// How long tasks that are left may take to see that they are not wanted any more.
 const TASKS: Duration = Duration::from_secs(3);
 
-/// For the answer to whoever asked for the hand-over.
-const LAST_WORD: Duration = Duration::from_millis(20);
+/// For the answer to whoever asked for the hand-over. Readers wait meanwhile only for what is not here.
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// How long the last word to the database may take.
 const RECORDED: Duration = Duration::from_secs(5);
 
@@ -63,6 +63,15 @@ pub enum First {
     Jobs,
     /// Readers wait for it.
     TakeOver(Vec<HeldMount>),
+}
+
+/// Why a daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The last mount and job are gone, or somebody told it to.
+    Unneeded,
+    /// Another daemon goes on with its mounts.
+    HandOver,
 }
 
 /// Runs a daemon to its end.
@@ -81,8 +90,12 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
         let (first, keeper, orders) = begin(config, first, holding, &directories, &lock)?;
         let (running, seat) = Running::start(config, &directories, &lock, keeper)?;
         let outcome = serve(&running, seat, first, orders, starter).await;
-        running.stop().await;
-        outcome
+        match outcome {
+            Ok(End::HandOver) => running.hand_over().await,
+            Ok(End::Unneeded) => running.stop().await,
+            Err(_) => running.stop().await,
+        }
+        outcome.map(drop)
     });
     runtime.shutdown_timeout(TASKS);
     info!("ended");
@@ -99,9 +112,11 @@ fn begin(
 ) -> anyhow::Result<(First, Option<Arc<Keeper>>, mpsc::Receiver<()>)> {
     let Some(holding) = holding else { return Ok((first, None, mpsc::channel(1).1)) };
     let Holding { keeper, held, watch } = holding;
-    let (lock, socket) = (lock.clone(), directories.socket.clone());
+    let (lock, socket) = (Arc::downgrade(lock), directories.socket.clone());
     let describe = move |holder: Option<&Path>| {
-        if let Err(cause) = lock.describe(&socket, holder) {
+        if let Some(lock) = lock.upgrade()
+            && let Err(cause) = lock.describe(&socket, holder)
+        {
             warn!(%cause, "others do not learn of the new holder");
         }
     };
@@ -138,7 +153,7 @@ async fn serve(
     first: First,
     mut orders: mpsc::Receiver<()>,
     starter: &mut Starter,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<End> {
     let node = &running.node;
     let mut signals = Signals::listen()?;
     let begun = async {
@@ -161,9 +176,9 @@ async fn serve(
             info!("{name}: unmounting everything");
             node.end(UNMOUNT).await;
         }
-        Some(()) = orders.recv() => running.hand_over().await,
+        Some(()) = orders.recv() => return Ok(End::HandOver),
     }
-    Ok(())
+    Ok(End::Unneeded)
 }
 
 /// Goes on with what an earlier daemon served. What cannot go on is mounted anew: its readers get errors, those that come
@@ -369,12 +384,13 @@ impl Running {
 
     /// Records what there is and ends, whatever goes on: what is not answered comes again to the next daemon. So nothing is
     /// stopped here, since what is stopped might answer with an error.
-    async fn hand_over(&self) -> ! {
+    async fn hand_over(self) -> ! {
         info!("the next daemon takes over");
         self.stop_api.cancel();
-        // Whoever asked for this learns of it meanwhile.
         let recorded = tokio::time::timeout(RECORDED, self.cache.record());
-        if tokio::join!(recorded, tokio::time::sleep(LAST_WORD)).0.is_err() {
+        // Whoever asked for this learns of it meanwhile.
+        let answered = tokio::time::timeout(LAST_WORD, self.api);
+        if tokio::join!(recorded, answered).0.is_err() {
             warn!("the disk is slow: what was fetched last is fetched again");
         }
         std::process::exit(0)

@@ -81,7 +81,7 @@ fn storm(kills: usize) {
     println!("WEIGHTFS_KILLS_SEED={seed}");
     let hub = Hub::start().unwrap();
     let ages = originals::publish(&hub, AGES);
-    let mut machine = Machine::at(hub.endpoint());
+    let mut machine = Machine::at(hub.endpoint()).alone();
     let storm = Storm {
         directory: machine.directory("hf"),
         ages,

@@ -12,6 +12,7 @@ pub struct Machine {
     folder: tempfile::TempDir,
     mounts: Vec<PathBuf>,
     endpoint: String,
+    is_held: bool,
 }
 
 impl Machine {
@@ -20,7 +21,13 @@ impl Machine {
     }
 
     pub fn at(endpoint: &str) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new(), endpoint: endpoint.to_owned() }
+        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new(), endpoint: endpoint.to_owned(), is_held: true }
+    }
+
+    /// Its daemons are followed by no other ones when they die.
+    pub fn alone(mut self) -> Self {
+        self.is_held = false;
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -43,6 +50,7 @@ impl Machine {
         command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", &self.endpoint);
         command.env("WEIGHTFS_CACHE_DIRECTORY", self.path("cache"));
         command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.path("run"));
+        command.env("WEIGHTFS_DAEMON_HELD", self.is_held.to_string());
         command
     }
 

@@ -60,7 +60,7 @@ fn of_those_who_mount_the_same_directory_at_once_one_does() {
 
 #[test]
 fn a_killed_daemons_mount_is_taken_away_by_the_next_mount_and_by_umount() {
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().alone();
     let directory = machine.directory("hf");
     let name = directory.to_str().unwrap();
     let kill_it = || {

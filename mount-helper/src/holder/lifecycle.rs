@@ -266,7 +266,7 @@ impl Lifecycle {
             self.without.get_or_insert(now);
         }
         let pause = self.pause();
-        eprintln!("weightfs holder: the daemon (process {pid}) ended by {end}; the next one is started in {pause:?}");
+        eprintln!("weightfs holder: the daemon (process {pid}) ended ({end}); the next one is started in {pause:?}");
         self.start_at = Some(now + pause);
     }
 
