@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::api::socket::{self, SocketError};
-use crate::config::{ADOPT_VARIABLE, Surroundings};
+use crate::config::{ADOPT_VARIABLE, READY_VARIABLE, Surroundings};
 use crate::fs::survival::{HeldMount, Keeper};
 
 /// How long a new holder may take to listen.
@@ -150,7 +150,11 @@ fn replace(keeper: &Keeper, give_up: Duration) -> io::Result<Watch> {
     let socket = keeper.socket().with_file_name(format!("{PREFIX}{:08x}", rand::random::<u32>()));
     let recipe = Recipe { socket: socket.clone(), give_up, arguments };
     let mut command = Command::new(program());
-    command.arg0("weightfs").args(recipe.words()).env_remove(HOLDER_VARIABLE).env_remove(STANDBY_VARIABLE);
+    command.arg0("weightfs").args(recipe.words());
+    // What this daemon was told, once.
+    for name in [HOLDER_VARIABLE, STANDBY_VARIABLE, READY_VARIABLE] {
+        command.env_remove(name);
+    }
     command.env(ADOPT_VARIABLE, pid.to_string()).stdin(Stdio::null());
     let mut child = command.spawn()?;
     let deadline = Instant::now() + LISTEN;

@@ -172,6 +172,74 @@ fn two_mounts_of_one_user_have_one_daemon() {
 }
 
 #[test]
+fn a_killed_holder_costs_a_reader_nothing_and_the_next_one_is_the_daemons() {
+    let world = World::new();
+    let island = &world.island;
+    let directory = island.directory("hf");
+    world.mount(&directory, "");
+    let mut file = fs::File::open(world.model(&directory)).unwrap();
+    let mut read = vec![0; MIB];
+    file.read_exact(&mut read).unwrap();
+    let daemon = island.daemon("weightfs")["pid"].as_i64().unwrap();
+    let holder: i32 = island.process(daemon)["PPid"].parse().unwrap();
+    kill(Pid::from_raw(holder), Signal::SIGKILL).unwrap();
+    // The lock's third line is where the holder listens.
+    let lock = island.inside("/var/cache/weightfs-weightfs/weightfs/lock");
+    let before = fs::read_to_string(&lock).unwrap();
+    eventually("there is another holder", || fs::read_to_string(&lock).unwrap() != before);
+    assert_eq!(island.daemon("weightfs")["pid"].as_i64(), Some(daemon));
+    kill(Pid::from_raw(daemon as i32), Signal::SIGKILL).unwrap();
+    file.read_to_end(&mut read).unwrap();
+    assert!(read == world.bytes);
+    drop(file);
+    let after = island.daemon("weightfs")["pid"].as_i64().unwrap();
+    assert_ne!(daemon, after);
+    island.succeed(&["umount", &directory]);
+    eventually("daemon and holder have ended", || island.is_quiet());
+}
+
+#[test]
+fn the_daemons_user_unmounts_what_root_mounted_for_it() {
+    let world = World::new();
+    let island = &world.island;
+    let uid = format!("--reuid={ORDINARY_UID}");
+    let user = ["setpriv", &uid, "--regid=4711", "--clear-groups", "env", "HOME=/nonexistent"];
+    let weightfs = ["weightfs", "umount", "--runtime-directory", "/run/weightfs-weightfs/weightfs"];
+    let directory = island.directory("hf");
+    for by in [weightfs.as_slice(), &["fusermount3", "-u"]] {
+        world.mount(&directory, "");
+        island.succeed(&[user.as_slice(), by, &[&directory]].concat());
+        assert_eq!(island.mounts(&directory), [] as [String; 0]);
+        eventually("daemon and holder have ended", || island.is_quiet());
+    }
+}
+
+#[test]
+fn an_upgrade_keeps_the_daemons_user_and_its_readers() {
+    let world = World::new();
+    let island = &world.island;
+    let directory = island.directory("hf");
+    world.mount(&directory, "");
+    let mut file = fs::File::open(world.model(&directory)).unwrap();
+    let mut read = vec![0; MIB];
+    file.read_exact(&mut read).unwrap();
+    let before = island.daemon("weightfs")["pid"].as_i64().unwrap();
+    let holder = island.process(before)["PPid"].clone();
+    island.succeed(&["weightfs", "upgrade", "--runtime-directory", "/run/weightfs-weightfs"]);
+    let between = island.daemon("weightfs")["pid"].as_i64().unwrap();
+    assert_ne!(before, between);
+    kill(Pid::from_raw(holder.parse().unwrap()), Signal::SIGHUP).unwrap();
+    eventually("the next daemon serves", || island.daemon("weightfs")["pid"].as_i64() != Some(between));
+    let after = island.process(island.daemon("weightfs")["pid"].as_i64().unwrap());
+    assert_eq!((after["Uid"].split('\t').next(), &after["PPid"]), (Some(ORDINARY_UID.to_string().as_str()), &holder));
+    file.read_to_end(&mut read).unwrap();
+    assert!(read == world.bytes);
+    drop(file);
+    island.succeed(&["umount", &directory]);
+    eventually("daemon and holder have ended", || island.is_quiet());
+}
+
+#[test]
 fn run_as_names_the_daemons_user() {
     let world = World::new();
     let island = &world.island;

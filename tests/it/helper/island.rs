@@ -136,6 +136,10 @@ impl Island {
 
 impl Drop for Island {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.inside("/var/cache/weightfs-weightfs/weightfs/weightfs.log");
+            eprintln!("{}", fs::read_to_string(log).unwrap_or_default());
+        }
         for directory in self.mounted.get_mut().clone() {
             while !self.mounts(&directory).is_empty() && self.run(&["umount", "-l", &directory]).status.success() {}
         }
