@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 
-use crate::{HOLDER_VARIABLE, STANDBY_VARIABLE};
+use crate::{HOLDER_VARIABLE, STANDBY_VARIABLE, systemd};
 
 /// What a holder starts, and as whom.
 #[derive(Debug, Clone)]
@@ -60,6 +60,9 @@ impl Program {
         command.arg0(&self.path).args(&self.arguments).stdin(Stdio::null());
         command.current_dir(if self.directory.is_dir() { &self.directory } else { Path::new("/") });
         command.env(HOLDER_VARIABLE, socket).env_remove(STANDBY_VARIABLE).env_remove(self.variable);
+        for name in systemd::VARIABLES {
+            command.env_remove(name);
+        }
         if let Some((uid, gid)) = self.run_as {
             command.gid(gid).uid(uid);
         }

@@ -4,7 +4,7 @@
 //! starts the next one with all of it.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -86,21 +86,39 @@ impl Manager {
     }
 }
 
-/// What an earlier holder of this service kept. Called once, before this process opens anything of its own.
-pub fn received() -> Vec<Kept> {
+/// The variables by which the next program of this process finds the service manager, and with `received` what it passed.
+pub fn environment(received: bool) -> impl Iterator<Item = (OsString, OsString)> {
+    let names = if received { &VARIABLES[..] } else { &VARIABLES[..1] };
+    names.iter().filter_map(|name| Some((name.into(), env::var_os(name)?)))
+}
+
+/// Whether the service manager passed something on.
+pub fn has_passed() -> bool {
+    count() > 0
+}
+
+fn count() -> i32 {
     let number = |name: &str| env::var(name).ok()?.parse::<u32>().ok();
     let for_us = number("LISTEN_PID") == Some(std::process::id());
-    let count = number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0) as i32;
+    number("LISTEN_FDS").filter(|_| for_us).and_then(|count| i32::try_from(count).ok()).unwrap_or(0)
+}
+
+/// What an earlier holder of this service kept. Called once, before this process opens anything of its own.
+pub fn received() -> Vec<Kept> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let descriptors = (FIRST..FIRST.saturating_add(count)).map(|number| {
-        // SAFETY: the service manager opened these numbers for this process alone, and nothing else here knows them. One that
-        // is not open makes the first use fail.
+    let numbers = (FIRST..FIRST.saturating_add(count())).filter(|number| is_open(*number));
+    let descriptors = numbers.map(|number| {
+        // SAFETY: the service manager opened these numbers for this process alone, and nothing else here knows them.
         let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
         // What is not open cannot be inherited either.
         let _ = fcntl_setfd(&descriptor, FdFlags::CLOEXEC);
         descriptor
     });
     put_together(names.split(':').zip(descriptors))
+}
+
+pub fn is_open(number: i32) -> bool {
+    std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok()
 }
 
 /// Of each name, the descriptors in their order. What is not whole is left out: systemd drops a connection that has ended,
