@@ -14,7 +14,6 @@ mod mounts;
 mod privileges;
 mod process;
 mod store;
-mod systemd;
 mod wire;
 
 pub use process::Program;

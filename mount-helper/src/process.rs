@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 
-use crate::{HOLDER_VARIABLE, STANDBY_VARIABLE, systemd};
+use crate::{HOLDER_VARIABLE, STANDBY_VARIABLE};
 
 /// What a holder starts, and as whom.
 #[derive(Debug, Clone)]
@@ -60,9 +61,6 @@ impl Program {
         command.arg0(&self.path).args(&self.arguments).stdin(Stdio::null());
         command.current_dir(if self.directory.is_dir() { &self.directory } else { Path::new("/") });
         command.env(HOLDER_VARIABLE, socket).env_remove(STANDBY_VARIABLE).env_remove(self.variable);
-        for name in systemd::VARIABLES {
-            command.env_remove(name);
-        }
         if let Some((uid, gid)) = self.run_as {
             command.gid(gid).uid(uid);
         }
@@ -73,6 +71,10 @@ impl Program {
 fn spawn(mut command: Command) -> io::Result<Process> {
     // Before it runs: a process of another user shows its program to nobody but root with all its rights.
     let image = open_image(command.get_program().as_ref());
+    // The holder reads its signals from a descriptor and blocks them for that; its daemons get them as anybody does.
+    let unblock = || Ok(SigSet::all().thread_unblock()?);
+    // SAFETY: between fork and exec it makes one system call, and touches no memory but its own stack.
+    unsafe { command.pre_exec(unblock) };
     Process::new(Pid::from_child(&command.spawn()?), image)
 }
 

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::client::Kept;
-use crate::systemd::Manager;
 use crate::wire::{self, Packet};
 use crate::{fuse, mounts};
 
@@ -14,27 +13,14 @@ pub struct Store {
     kept: Vec<Kept>,
     /// The daemon's user, where it is not the holder's own.
     owner: Option<u32>,
-    /// Who keeps it all once more, for the holder after this one.
-    manager: Option<Manager>,
 }
 
 impl Store {
     /// More than a node has mounts, by far.
     const MOST: usize = 4096;
 
-    pub fn new(kept: Vec<Kept>, owner: Option<u32>, manager: Option<Manager>) -> Self {
-        let store = Self { kept, owner, manager };
-        for Kept { name, descriptors } in &store.kept {
-            store.manager.iter().for_each(|manager| manager.keep(name, descriptors));
-        }
-        store
-    }
-
-    /// What is kept can be read.
-    pub fn ready(&self) {
-        if let Some(manager) = &self.manager {
-            manager.ready();
-        }
+    pub fn new(kept: Vec<Kept>, owner: Option<u32>) -> Self {
+        Self { kept, owner }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -56,9 +42,6 @@ impl Store {
             "keep" if self.kept.len() >= Self::MOST => wire::send(socket, "refused", "too much is kept", &[])?,
             "keep" => {
                 self.remove(&text);
-                if let Some(manager) = &self.manager {
-                    manager.keep(&text, &descriptors);
-                }
                 self.kept.push(Kept { name: text, descriptors });
                 wire::send(socket, "done", "", &[])?;
             }
@@ -80,11 +63,7 @@ impl Store {
     }
 
     fn remove(&mut self, name: &str) {
-        for Kept { name, descriptors } in self.kept.extract_if(.., |kept| kept.name == name) {
-            if let Some(manager) = &self.manager {
-                manager.forget(&name, descriptors.len());
-            }
-        }
+        self.kept.retain(|kept| kept.name != name);
     }
 
     /// A connection at a directory that no daemon has served yet: it is kept alone.
@@ -133,9 +112,7 @@ impl Store {
                 let directory = name.split_once(' ').map_or("", |(_, directory)| directory);
                 eprintln!("weightfs holder: cannot unmount {directory}: {error}; `umount -l {directory}` does");
             }
-            if let Some(manager) = &self.manager {
-                manager.forget(&name, descriptors.len());
-            }
+            drop(descriptors);
         }
     }
 }
@@ -162,11 +139,11 @@ mod tests {
     fn a_daemon_without_privilege_has_the_kernel_read_its_own_files_only() {
         let file: OwnedFd = tempfile::tempfile().unwrap().into();
         let uid = rustix::process::geteuid().as_raw();
-        assert!(Store::new(Vec::new(), None, None).check_owner(&file).is_ok());
-        assert!(Store::new(Vec::new(), Some(uid), None).check_owner(&file).is_ok());
-        let refused = Store::new(Vec::new(), Some(uid + 1), None).check_owner(&file);
+        assert!(Store::new(Vec::new(), None).check_owner(&file).is_ok());
+        assert!(Store::new(Vec::new(), Some(uid)).check_owner(&file).is_ok());
+        let refused = Store::new(Vec::new(), Some(uid + 1)).check_owner(&file);
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         let folder: OwnedFd = std::fs::File::open("/").unwrap().into();
-        assert!(Store::new(Vec::new(), Some(0), None).check_owner(&folder).is_err());
+        assert!(Store::new(Vec::new(), Some(0)).check_owner(&folder).is_err());
     }
 }

@@ -21,7 +21,7 @@ pub struct DaemonCommand {
 impl DaemonCommand {
     pub fn run(&self, config: &Config) -> anyhow::Result<()> {
         let mut starter = Starter::from_environment(&config.surroundings)?;
-        let call = Call::from_environment(&config.surroundings);
+        let call = Call::from_environment(&config.surroundings, false);
         ensure!(
             starter.waits() || call.is_some(),
             "`weightfs daemon` is for weightfs itself: `weightfs mount DIR` starts a daemon"
@@ -33,7 +33,7 @@ impl DaemonCommand {
 
 /// Runs a daemon to its end, for whoever started it or on a terminal.
 pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Starter) -> anyhow::Result<()> {
-    if starter.waits() || call.is_some() {
+    if starter.waits() || call.as_ref().is_some_and(Call::is_holders) {
         // The terminal that it was started from, and its directory, may go.
         nix::unistd::setsid()?;
         std::env::set_current_dir("/")?;

@@ -60,7 +60,7 @@ async fn upgrade_all(runtime: &Path) -> anyhow::Result<()> {
 async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     let (old, version) = (daemon.status.pid, daemon.status.version.clone());
     let next = match daemon.client.upgrade().await {
-        Ok(reply) => Some(reply.pid),
+        Ok(reply) => reply.pid,
         // It was faster gone than its answer came.
         Err(ClientError::Away { .. }) => None,
         Err(ClientError::Refused(why)) => bail!("the daemon goes on as it was: {why}"),

@@ -252,8 +252,9 @@ impl Node {
         Err(ControlError::NotMounted { directory: directory.to_owned(), mounts })
     }
 
-    /// Has the next daemon started, which takes over from this one. Returns its process.
-    pub async fn upgrade(self: &Arc<Self>) -> Result<u32, ControlError> {
+    /// Has the next daemon started, which takes over from this one. Returns its process
+    /// where it is known.
+    pub async fn upgrade(self: &Arc<Self>) -> Result<Option<u32>, ControlError> {
         let node = self.clone();
         let work = tokio::task::spawn_blocking(move || node.plane.upgrade());
         work.await.unwrap_or_else(|_| Err(io::Error::other("it broke off"))).map_err(ControlError::Upgrade)

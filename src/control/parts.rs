@@ -33,7 +33,7 @@ pub trait Plane: Send + Sync + 'static {
     /// By the names of docs/METRICS.md.
     fn counters(&self) -> Vec<(&'static str, u64)>;
     /// Has the next daemon started beside this one; returns its process. Waits: not for a thread of the runtime.
-    fn upgrade(&self) -> io::Result<u32>;
+    fn upgrade(&self) -> io::Result<Option<u32>>;
     /// Does a job to its end; dropped, it gives it up.
     async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError>;
 }
@@ -108,7 +108,7 @@ impl Plane for Parts {
         self.metrics.all().into_iter().map(|(name, _, _, value)| (name, value)).collect()
     }
 
-    fn upgrade(&self) -> io::Result<u32> {
+    fn upgrade(&self) -> io::Result<Option<u32>> {
         let nobody = || {
             io::Error::other(
                 "it has no holder that could hand its mounts on (a daemon in the foreground, or daemon.held is false); \

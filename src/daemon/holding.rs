@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use crate::api::socket::{self, SocketError};
 use crate::config::{ADOPT_VARIABLE, READY_VARIABLE, Surroundings};
-use crate::fs::survival::{HeldMount, Keeper};
+use crate::fs::survival::{self, HeldMount, HolderStore, Keeper, ServiceManager};
 
 /// How long a new holder may take to listen.
 const LISTEN: Duration = Duration::from_secs(10);
@@ -23,71 +23,108 @@ const LISTEN: Duration = Duration::from_secs(10);
 const PREFIX: &str = "h-";
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Which of a holder's daemons this one is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// At once.
-    Now,
-    /// When the one that serves has ended.
-    Next,
+/// Which of a mount's daemons this process is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// A holder has started it, to serve at once.
+    Now(PathBuf),
+    /// A holder has started it, to serve when the one that does has ended.
+    Next(PathBuf),
+    /// A service manager runs it.
+    Service,
+    /// It is only to find out whether it could serve.
+    Check,
 }
 
-/// How this process came to its holder.
-#[derive(Debug)]
-pub struct Call {
-    socket: PathBuf,
-    turn: Turn,
-}
-
-impl Call {
-    /// `None` for a daemon without a holder.
-    pub fn from_environment(surroundings: &Surroundings) -> Option<Self> {
-        let socket = surroundings.variable(HOLDER_VARIABLE)?.into();
-        let turn = if surroundings.variable(STANDBY_VARIABLE).is_some() { Turn::Next } else { Turn::Now };
-        Some(Self { socket, turn })
-    }
-
-    /// Returns when it is this daemon's turn; nothing that only one daemon may have is touched before. `check` finds out
-    /// beforehand whether it could serve.
-    pub fn answer(self, check: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Holding> {
-        let Self { socket, turn } = self;
-        if turn == Turn::Next
-            && let Err(error) = check()
-        {
-            // Whether or not it hears it, this process ends.
-            let _ = Holder::fail(&socket, &format!("{error:#}"));
-            return Err(error);
-        }
-        let (holder, kept) = match turn {
-            Turn::Next => Holder::stand_by(&socket)?,
-            Turn::Now => {
-                let holder = Holder::connect(&socket)?;
-                let kept = holder.serve()?;
-                (holder, kept)
-            }
-        };
-        let watch = Watch::connect(&socket)?;
-        Ok(Holding { keeper: Arc::new(Keeper::new(holder, socket)), held: held(kept), watch })
-    }
-}
-
-fn held(kept: Vec<Kept>) -> Vec<HeldMount> {
-    let read = |kept| match HeldMount::read(kept)? {
-        Ok(held) => Some(held),
-        Err((name, cause)) => {
-            error!(%name, %cause, "a mount that an earlier daemon left cannot be taken over");
-            None
-        }
-    };
-    kept.into_iter().filter_map(read).collect()
-}
-
-/// A daemon's holder, and what it gave.
+/// A daemon's keeper, and what it gave.
 pub struct Holding {
     pub keeper: Arc<Keeper>,
     /// The mounts that an earlier daemon served.
     pub held: Vec<HeldMount>,
-    pub watch: Watch,
+    pub orders: Orders,
+}
+
+/// Where the word comes from to hand over.
+pub enum Orders {
+    Holder(Watch, PathBuf),
+    Own(mpsc::Receiver<()>),
+}
+
+impl Call {
+    /// `None` for a daemon that nobody keeps the mounts of, and for what is no daemon. A service manager's own process is in
+    /// the foreground; what its unit starts besides is not.
+    pub fn from_environment(surroundings: &Surroundings, foreground: bool) -> Option<Self> {
+        let standby = surroundings.variable(STANDBY_VARIABLE);
+        let socket = surroundings.variable(HOLDER_VARIABLE).map(PathBuf::from);
+        match (socket, standby) {
+            (Some(socket), None) => Some(Self::Now(socket)),
+            (Some(socket), Some(_)) => Some(Self::Next(socket)),
+            (None, Some(_)) => Some(Self::Check),
+            (None, None) => surroundings.variable("NOTIFY_SOCKET").filter(|_| foreground).map(|_| Self::Service),
+        }
+    }
+
+    /// Whether this process is one of a holder's, and so in the background.
+    pub fn is_holders(&self) -> bool {
+        matches!(self, Self::Now(_) | Self::Next(_))
+    }
+
+    /// Returns when it is this daemon's turn; nothing that only one daemon may have is touched before. `check` finds out
+    /// whether it could serve. `None`: that was all.
+    pub fn answer(
+        self,
+        check: impl FnOnce() -> anyhow::Result<()>,
+        surroundings: &Surroundings,
+    ) -> anyhow::Result<Option<Holding>> {
+        let (socket, (holder, kept)) = match self {
+            Self::Check => return check().map(|()| None),
+            Self::Service => return service(surroundings).map(Some),
+            Self::Next(socket) => {
+                if let Err(error) = check() {
+                    // Whether or not it hears it, this process ends.
+                    let _ = Holder::fail(&socket, &format!("{error:#}"));
+                    return Err(error);
+                }
+                let stood_by = Holder::stand_by(&socket)?;
+                (socket, stood_by)
+            }
+            Self::Now(socket) => {
+                let holder = Holder::connect(&socket)?;
+                let kept = holder.serve()?;
+                (socket, (holder, kept))
+            }
+        };
+        let orders = Orders::Holder(Watch::connect(&socket)?, socket.clone());
+        let keeper = Arc::new(Keeper::new(HolderStore { holder, socket }));
+        Ok(Some(Holding { keeper, held: held(kept), orders }))
+    }
+}
+
+/// What a service manager passes on, and keeps.
+fn service(surroundings: &Surroundings) -> anyhow::Result<Holding> {
+    let most = surroundings.variable("FDSTORE").and_then(|most| most.parse().ok()).unwrap_or(0);
+    let (order, orders) = mpsc::channel(1);
+    let check = || {
+        let mut command = Command::new(program());
+        command.args(std::env::args_os().skip(1));
+        command
+    };
+    let keeper = Keeper::new(ServiceManager { stores: most > 0, orders: order, check });
+    Ok(Holding { keeper: Arc::new(keeper), held: survival::passed()?, orders: Orders::Own(orders) })
+}
+
+fn held(kept: Vec<Kept>) -> Vec<HeldMount> {
+    let read = |kept: Kept| {
+        let name = kept.name.clone();
+        match HeldMount::read(kept)? {
+            Ok(held) => Some(held),
+            Err(cause) => {
+                error!(name, %cause, "a mount that an earlier daemon left cannot be taken over");
+                None
+            }
+        }
+    };
+    kept.into_iter().filter_map(read).collect()
 }
 
 /// How to start a holder, and what it starts.
@@ -111,43 +148,57 @@ impl Recipe {
     }
 }
 
-/// The orders of a holder. When it dies another one is started, which `describe` is told of.
-pub fn orders(
-    mut watch: Watch,
-    keeper: Arc<Keeper>,
-    give_up: Duration,
-    describe: impl Fn(Option<&Path>) + Send + 'static,
-) -> io::Result<mpsc::Receiver<()>> {
-    let (order, orders) = mpsc::channel(1);
-    let listen = move || {
-        loop {
-            match watch.next() {
-                // The one who waits may be at its end already.
-                Order::HandOver => drop(order.blocking_send(())),
-                Order::Gone => match replace(&keeper, give_up) {
-                    Ok(next) => {
-                        warn!("the holder died; another one keeps the mounts from now on");
-                        describe(Some(&keeper.socket()));
-                        watch = next;
-                    }
-                    Err(cause) => {
-                        error!(%cause, "the holder died and there is no other: the mounts end with this daemon");
-                        describe(None);
-                        return;
-                    }
-                },
+impl Orders {
+    /// Each one is to hand over. When a holder dies another one is started, which `describe` is told of.
+    pub fn listen(
+        self,
+        keeper: Arc<Keeper>,
+        give_up: Duration,
+        describe: impl Fn(Option<&Path>) + Send + 'static,
+    ) -> io::Result<mpsc::Receiver<()>> {
+        let (mut watch, mut socket) = match self {
+            Self::Own(orders) => return Ok(orders),
+            Self::Holder(watch, socket) => (watch, socket),
+        };
+        let (order, orders) = mpsc::channel(1);
+        let listen = move || {
+            loop {
+                match watch.next() {
+                    // The one who waits may be at its end already.
+                    Order::HandOver => drop(order.blocking_send(())),
+                    Order::Gone => match replace(&keeper, &socket, give_up) {
+                        Ok(next) => {
+                            (watch, socket) = next;
+                            warn!("the holder died; another one keeps the mounts from now on");
+                            describe(Some(&socket));
+                        }
+                        Err(cause) => {
+                            error!(%cause, "the holder died and there is no other: the mounts end with this daemon");
+                            describe(None);
+                            return;
+                        }
+                    },
+                }
             }
+        };
+        std::thread::Builder::new().name("holder-watch".to_owned()).spawn(listen)?;
+        Ok(orders)
+    }
+
+    /// The socket of the holder, for others to see that it lives.
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Holder(_, socket) => Some(socket),
+            Self::Own(_) => None,
         }
-    };
-    std::thread::Builder::new().name("holder-watch".to_owned()).spawn(listen)?;
-    Ok(orders)
+    }
 }
 
 /// Starts another holder for this process, which runs already.
-fn replace(keeper: &Keeper, give_up: Duration) -> io::Result<Watch> {
+fn replace(keeper: &Keeper, old: &Path, give_up: Duration) -> io::Result<(Watch, PathBuf)> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let pid = std::process::id();
-    let socket = keeper.socket().with_file_name(format!("{PREFIX}{:08x}", rand::random::<u32>()));
+    let socket = old.with_file_name(format!("{PREFIX}{:08x}", rand::random::<u32>()));
     let recipe = Recipe { socket: socket.clone(), give_up, arguments };
     let mut command = Command::new(program());
     command.arg0("weightfs").args(recipe.words());
@@ -169,10 +220,10 @@ fn replace(keeper: &Keeper, give_up: Duration) -> io::Result<Watch> {
     let _ = std::thread::Builder::new().name("holder-end".to_owned()).spawn(move || child.wait());
     holder.serve()?;
     // Nobody is behind the old one any more.
-    let _ = std::fs::remove_file(keeper.socket());
-    keeper.change_to(holder, socket.clone())?;
+    let _ = std::fs::remove_file(old);
+    keeper.change_to(HolderStore { holder, socket: socket.clone() })?;
     keeper.ready()?;
-    Watch::connect(&socket)
+    Ok((Watch::connect(&socket)?, socket))
 }
 
 /// A name for a holder's socket beside the control socket, shorter than that one's. Those of holders that died are removed.

@@ -12,7 +12,7 @@ pub mod logging;
 pub mod ready;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,15 +80,22 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     raise_open_files();
     let directories = Directories::prepare(config)?;
-    let holding = call.map(|call| call.answer(|| check(config, &directories))).transpose()?;
+    let holding = match call {
+        None => None,
+        Some(call) => match call.answer(|| check(config, &directories), &config.surroundings)? {
+            Some(holding) => Some(holding),
+            None => return Ok(()),
+        },
+    };
     let Some(lock) = CacheLock::take(&directories.cache)? else {
         return yield_to_holder(&directories, starter);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weightfs").build()?;
     let outcome = runtime.block_on(async {
         let lock = Arc::new(lock);
-        let (first, keeper, orders) = begin(config, first, holding, &directories, &lock)?;
-        let (running, seat) = Running::start(config, &directories, &lock, keeper)?;
+        let Beginning { first, keeper, orders, holder } = Beginning::of(first, holding, config, &directories, &lock)?;
+        let (running, seat) = Running::start(config, &directories, keeper)?;
+        lock.describe(&directories.socket, holder.as_deref())?;
         let outcome = serve(&running, seat, first, orders, starter).await;
         match outcome {
             Ok(End::HandOver) => running.hand_over().await,
@@ -102,27 +109,41 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
     outcome
 }
 
-/// What a daemon has to do first, by what its holder has; who keeps its mounts; and the orders to hand over.
-fn begin(
-    config: &Config,
+/// What a daemon begins with.
+struct Beginning {
     first: First,
-    holding: Option<Holding>,
-    directories: &Directories,
-    lock: &Arc<CacheLock>,
-) -> anyhow::Result<(First, Option<Arc<Keeper>>, mpsc::Receiver<()>)> {
-    let Some(holding) = holding else { return Ok((first, None, mpsc::channel(1).1)) };
-    let Holding { keeper, held, watch } = holding;
-    let (lock, socket) = (Arc::downgrade(lock), directories.socket.clone());
-    let describe = move |holder: Option<&Path>| {
-        if let Some(lock) = lock.upgrade()
-            && let Err(cause) = lock.describe(&socket, holder)
-        {
-            warn!(%cause, "others do not learn of the new holder");
-        }
-    };
-    let orders = holding::orders(watch, keeper.clone(), config.settings.daemon_give_up_seconds.duration(), describe)?;
-    let first = if held.is_empty() { first } else { First::TakeOver(held) };
-    Ok((first, Some(keeper), orders))
+    keeper: Option<Arc<Keeper>>,
+    orders: mpsc::Receiver<()>,
+    /// The socket of its holder.
+    holder: Option<PathBuf>,
+}
+
+impl Beginning {
+    /// With mounts that an earlier daemon served, there is nothing more urgent than those.
+    fn of(
+        first: First,
+        holding: Option<Holding>,
+        config: &Config,
+        directories: &Directories,
+        lock: &Arc<CacheLock>,
+    ) -> anyhow::Result<Self> {
+        let Some(Holding { keeper, held, orders }) = holding else {
+            return Ok(Self { first, keeper: None, orders: mpsc::channel(1).1, holder: None });
+        };
+        let (lock, socket) = (Arc::downgrade(lock), directories.socket.clone());
+        let describe = move |holder: Option<&Path>| {
+            if let Some(lock) = lock.upgrade()
+                && let Err(cause) = lock.describe(&socket, holder)
+            {
+                warn!(%cause, "others do not learn of the new holder");
+            }
+        };
+        let holder = orders.socket().map(Path::to_owned);
+        let give_up = config.settings.daemon_give_up_seconds.duration();
+        let orders = orders.listen(keeper.clone(), give_up, describe)?;
+        let first = if held.is_empty() { first } else { First::TakeOver(held) };
+        Ok(Self { first, keeper: Some(keeper), orders, holder })
+    }
 }
 
 fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::Result<()> {
@@ -316,7 +337,6 @@ impl Running {
     fn start(
         config: &Config,
         directories: &Directories,
-        lock: &Arc<CacheLock>,
         keeper: Option<Arc<Keeper>>,
     ) -> anyhow::Result<(Self, JobSeat)> {
         let settings = &config.settings;
@@ -341,8 +361,6 @@ impl Running {
         let seat = node.begin()?;
 
         let (listener, socket) = socket::bind(&directories.runtime, &directories.socket)?;
-        let holder = keeper.as_ref().map(|keeper| keeper.socket());
-        lock.describe(&directories.socket, holder.as_deref())?;
         let stop_api = CancellationToken::new();
         let serving = api::serve(listener, node.clone(), stop_api.clone().cancelled_owned());
         let api = tokio::spawn(async move {
@@ -393,7 +411,8 @@ impl Running {
         if tokio::join!(recorded, answered).0.is_err() {
             warn!("the disk is slow: what was fetched last is fetched again");
         }
-        std::process::exit(0)
+        let status = self.keeper.map_or(0, |keeper| keeper.hand_over_status());
+        std::process::exit(status)
     }
 
     /// The highest first. Each step has its deadline.

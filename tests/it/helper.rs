@@ -1,7 +1,6 @@
 //! mount(8), fstab and `mount.weightfs`: real calls in a mount namespace of their own, so that this machine is not changed.
 
 mod island;
-mod service;
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +13,6 @@ use test_hub::{Files, Hub};
 use crate::harness::{eventually, noise};
 use crate::machine::error;
 use island::{Island, ORDINARY_UID};
-use service::Service;
 
 const MIB: usize = 1 << 20;
 
@@ -197,42 +195,6 @@ fn a_killed_holder_costs_a_reader_nothing_and_the_next_one_is_the_daemons() {
     let after = island.daemon("weightfs")["pid"].as_i64().unwrap();
     assert_ne!(daemon, after);
     island.succeed(&["umount", &directory]);
-    eventually("daemon and holder have ended", || island.is_quiet());
-}
-
-#[test]
-fn as_a_service_a_mount_outlives_holder_and_daemon_together() {
-    let world = World::new();
-    let island = &world.island;
-    let directory = island.directory("hf");
-    let options = world.options("");
-    let words = ["mount.weightfs", "--stay", "hub", &directory, "-o", &options];
-    let mut service = Service::start(island, &words);
-    let mut file = fs::File::open(world.model(&directory)).unwrap();
-    let mut read = vec![0; MIB];
-    file.read_exact(&mut read).unwrap();
-    for _ in 0..2 {
-        let daemon = island.daemon("weightfs")["pid"].as_i64().unwrap() as i32;
-        assert_eq!(island.process(daemon.into())["PPid"], service.pid().to_string());
-        // Stopped first, so that neither sees the other's end.
-        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-            kill(Pid::from_raw(service.pid()), signal).unwrap();
-            kill(Pid::from_raw(daemon), signal).unwrap();
-        }
-        service.restart(island, &words);
-        let mut more = vec![0; MIB];
-        file.read_exact(&mut more).unwrap();
-        read.extend(more);
-        assert_eq!(island.mounts(&directory).len(), 1);
-    }
-    file.read_to_end(&mut read).unwrap();
-    assert!(read == world.bytes);
-    drop(file);
-    // What `systemctl stop` does.
-    kill(Pid::from_raw(service.pid()), Signal::SIGTERM).unwrap();
-    assert_eq!(service.end(), Some(0));
-    assert_eq!(island.mounts(&directory), [] as [String; 0]);
-    assert_eq!(service.stored(), 0, "what has ended is not kept");
     eventually("daemon and holder have ended", || island.is_quiet());
 }
 

@@ -12,13 +12,12 @@ use std::time::Duration;
 use crate::Program;
 use crate::client::Kept;
 use crate::holder::{First, Task, hold};
-use crate::systemd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 /// The first argument of a call that is not mount(8)'s.
 pub const WORD: &str = "--hold";
-/// In the place of what there is none of.
-const NONE: &str = "-";
+/// For user and group.
+const NOBODY_ELSE: &str = "-";
 /// By it the first daemon finds the pipe on which it says that its mount can be read.
 const READY_VARIABLE: &str = "WEIGHTFS_READY_FD";
 
@@ -49,27 +48,18 @@ pub fn start(
     log: File,
 ) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;
-    let mut command = orders.command(Some(device), Some(&writer), environment)?;
+    let mut command = orders.command(device, &writer, environment)?;
     command.stdout(log.try_clone()?).stderr(log);
     let child = command.spawn()?;
     fcntl_setfd(device, FdFlags::CLOEXEC)?;
     Ok((child, reader))
 }
 
-/// This process becomes the holder. Without a device it has what the service manager passed. Returns on an error only.
-pub fn become_one(orders: &Orders, device: Option<&OwnedFd>, environment: Vec<(OsString, OsString)>) -> io::Error {
-    let environment = environment.into_iter().chain(systemd::environment(device.is_none())).collect();
-    match orders.command(device, None, environment) {
-        Ok(mut command) => command.exec(),
-        Err(error) => error,
-    }
-}
-
 impl Orders {
     fn command(
         &self,
-        device: Option<&OwnedFd>,
-        starter: Option<&PipeWriter>,
+        device: &OwnedFd,
+        starter: &PipeWriter,
         environment: Vec<(OsString, OsString)>,
     ) -> io::Result<Command> {
         // By its path it has its name in the list of processes; in another mount namespace it may have none.
@@ -77,31 +67,29 @@ impl Orders {
         let mut command = Command::new(program.unwrap_or_else(|| "/proc/self/exe".into()));
         command.arg0("mount.weightfs").arg(WORD).args(self.words_with(device, starter));
         command.env_clear().envs(environment).current_dir("/").stdin(Stdio::null());
-        for descriptor in [device.map(AsFd::as_fd), starter.map(AsFd::as_fd)].into_iter().flatten() {
+        for descriptor in [device.as_fd(), starter.as_fd()] {
             fcntl_setfd(descriptor, FdFlags::empty())?;
         }
         Ok(command)
     }
 
-    fn words_with(&self, device: Option<&OwnedFd>, starter: Option<&PipeWriter>) -> Vec<OsString> {
-        let ids = self.ids.map(|(uid, gid)| format!("{uid}:{gid}"));
-        let device = device.map(|device| device.as_raw_fd().to_string());
-        let starter = starter.map(|starter| starter.as_raw_fd().to_string());
-        let numbers = [Some(self.give_up.as_secs().to_string()), Some(self.number.to_string()), device, starter];
-        let mut words = vec![self.socket.clone().into()];
-        let texts = [ids].into_iter().chain(numbers).map(|text| text.unwrap_or_else(|| NONE.to_owned()));
-        words.extend(texts.map(OsString::from));
+    fn words_with(&self, device: &OwnedFd, starter: &PipeWriter) -> Vec<OsString> {
+        let ids = self.ids.map_or_else(|| NOBODY_ELSE.to_owned(), |(uid, gid)| format!("{uid}:{gid}"));
+        let descriptors = [device.as_raw_fd(), starter.as_raw_fd()].map(|number| number.to_string());
+        let numbers = [self.give_up.as_secs().to_string(), self.number.to_string()].into_iter().chain(descriptors);
+        let mut words = vec![self.socket.clone().into(), ids.into()];
+        words.extend(numbers.map(OsString::from));
         words.extend([self.directory.clone().into(), self.program.clone().into()]);
         words.extend(self.words.iter().cloned());
         words
     }
 
     /// The same, and the numbers of both descriptors.
-    fn parse(mut words: impl Iterator<Item = OsString>) -> Option<(Self, [Option<i32>; 2])> {
+    fn parse(mut words: impl Iterator<Item = OsString>) -> Option<(Self, [i32; 2])> {
         let socket = words.next()?.into();
         let mut text = || words.next()?.into_string().ok();
         let ids = match text()?.as_str() {
-            NONE => None,
+            NOBODY_ELSE => None,
             ids => {
                 let (uid, gid) = ids.split_once(':')?;
                 Some((uid.parse().ok()?, gid.parse().ok()?))
@@ -109,29 +97,27 @@ impl Orders {
         };
         let give_up = Duration::from_secs(text()?.parse().ok()?);
         let number = text()?.parse().ok()?;
-        let mut descriptor = || match text()?.as_str() {
-            NONE => Some(None),
-            // Lower ones are nobody's to pass on.
-            text => text.parse().ok().filter(|number| *number > 2 && systemd::is_open(*number)).map(Some),
-        };
+        let mut descriptor = || text()?.parse().ok().filter(|number| *number > 2 && is_open(*number));
         let descriptors = [descriptor()?, descriptor()?];
         let (directory, program) = (words.next()?.into(), words.next()?.into());
         Some((Self { socket, ids, give_up, directory, number, program, words: words.collect() }, descriptors))
     }
 }
 
-/// The process that [`start`] or [`become_one`] started.
+fn is_open(number: i32) -> bool {
+    std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok()
+}
+
+/// The process that [`start`] started.
 pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
-    // First of all, while no descriptor is this process's own.
-    let passed = systemd::received();
     let Some((orders, descriptors)) = Orders::parse(words) else {
         eprintln!("mount.weightfs: {WORD} is for mount.weightfs itself: `mount -t weightfs hub DIR` mounts");
         return ExitCode::from(1);
     };
     // SAFETY: whoever started this process left these two open for it alone and named them to it; nothing else here knows
     // the numbers.
-    let [device, starter] = descriptors.map(|number| number.map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-    match begin(orders, passed, device, starter).and_then(hold) {
+    let [device, starter] = descriptors.map(|number| unsafe { OwnedFd::from_raw_fd(number) });
+    match begin(orders, device, starter).and_then(hold) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("mount.weightfs: cannot hold the mount: {error}");
@@ -140,12 +126,11 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn begin(orders: Orders, passed: Vec<Kept>, device: Option<OwnedFd>, starter: Option<OwnedFd>) -> io::Result<Task> {
-    for descriptor in [&device, &starter].into_iter().flatten() {
-        fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
-    }
-    // The terminal that it was started from may go. A service has a session of its own already.
-    let _ = nix::unistd::setsid();
+fn begin(orders: Orders, device: OwnedFd, starter: OwnedFd) -> io::Result<Task> {
+    fcntl_setfd(&device, FdFlags::CLOEXEC)?;
+    fcntl_setfd(&starter, FdFlags::CLOEXEC)?;
+    // The terminal that it was started from may go.
+    nix::unistd::setsid()?;
     let mut arguments = vec!["mount".into(), orders.directory.clone().into()];
     arguments.extend(orders.words);
     let program = Program {
@@ -155,10 +140,9 @@ fn begin(orders: Orders, passed: Vec<Kept>, device: Option<OwnedFd>, starter: Op
         run_as: orders.ids,
         variable: READY_VARIABLE,
     };
-    let name = name(orders.number, &orders.directory);
-    let fresh = device.map(|device| Kept { name, descriptors: vec![device] });
-    let kept = passed.into_iter().chain(fresh).collect();
-    Ok(Task { socket: orders.socket, program, give_up: orders.give_up, first: First::Start { starter }, kept })
+    let kept = Kept { name: name(orders.number, &orders.directory), descriptors: vec![device] };
+    let first = First::Start { starter: Some(starter) };
+    Ok(Task { socket: orders.socket, program, give_up: orders.give_up, first, kept: vec![kept] })
 }
 
 #[cfg(test)]
@@ -178,13 +162,11 @@ mod tests {
         };
         let device = OwnedFd::from(File::open("/dev/null").unwrap());
         let (_reader, writer) = io::pipe().unwrap();
-        let expected = [Some(device.as_raw_fd()), Some(writer.as_raw_fd())];
+        let expected = [device.as_raw_fd(), writer.as_raw_fd()];
         for ids in [orders.ids, None] {
             let orders = Orders { ids, ..orders.clone() };
-            let words = orders.words_with(Some(&device), Some(&writer)).into_iter();
-            assert_eq!(Orders::parse(words), Some((orders.clone(), expected)));
-            let words = orders.words_with(None, None).into_iter();
-            assert_eq!(Orders::parse(words), Some((orders, [None, None])));
+            let words = orders.words_with(&device, &writer).into_iter();
+            assert_eq!(Orders::parse(words), Some((orders, expected)));
         }
         assert_eq!(Orders::parse(["/run/s".into(), "-".into(), "x".into()].into_iter()), None);
     }

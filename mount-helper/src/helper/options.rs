@@ -31,8 +31,6 @@ pub struct Request {
     /// Everything but the mount itself.
     pub fake: bool,
     pub verbose: bool,
-    /// Hold the mount in this process, for a service manager.
-    pub stay: bool,
     pub options: Options,
 }
 
@@ -122,8 +120,8 @@ const REFUSED: [(&str, &str); 12] = [
     ("token", "everybody could read it in the list of processes; write it to a file and give token_file=FILE"),
     ("hf_token", "everybody could read it in the list of processes; write it to a file and give token_file=FILE"),
     ("foreground", "mount(8) waits for a mount in the background; use `weightfs mount --foreground DIR` without it"),
-    ("held", "this program holds the mount; `weightfs mount DIR --held=false` does without"),
-    ("daemon_held", "this program holds the mount; `weightfs mount DIR --daemon-held=false` does without"),
+    ("held", "this program holds the mount; WEIGHTFS_DAEMON_HELD=false weightfs mount DIR does without"),
+    ("daemon_held", "this program holds the mount; WEIGHTFS_DAEMON_HELD=false weightfs mount DIR does without"),
     ("auto_unmount", "it would end the mount when the daemon dies, and another one is to take over then"),
     ("allow_root", "allow_other lets root in and everybody else"),
     ("help", "`mount.weightfs --help` shows what can be written here"),
@@ -134,7 +132,7 @@ const REFUSED: [(&str, &str); 12] = [
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Wrong> {
     let mut arguments = arguments.into_iter();
     let mut places = Vec::new();
-    let (mut fake, mut verbose, mut stay, mut namespace) = (false, false, false, None);
+    let (mut fake, mut verbose, mut namespace) = (false, false, None);
     let mut options = Options::default();
     let mut only_places = false;
     while let Some(argument) = arguments.next() {
@@ -145,7 +143,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Wron
         }
         match bytes {
             b"--" => only_places = true,
-            b"--stay" => stay = true,
             b"--help" => return Ok(Call::Help),
             b"--version" => return Ok(Call::Version),
             _ if bytes.starts_with(b"--") => return Err(unknown_flag(&argument)),
@@ -186,7 +183,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Wron
         _ => format!("`{}` is one word too many; quote what has spaces in it", places[2].display()),
     })?;
     let source = check_source(&source)?;
-    Ok(Call::Mount(Box::new(Request { source, directory: directory.into(), namespace, fake, verbose, stay, options })))
+    Ok(Call::Mount(Box::new(Request { source, directory: directory.into(), namespace, fake, verbose, options })))
 }
 
 fn unknown_flag(argument: &OsStr) -> Wrong {
@@ -384,7 +381,6 @@ mod tests {
         }
         assert_eq!(request("hub /mnt -N 12").namespace.unwrap(), PathBuf::from("/proc/12/ns/mnt"));
         assert_eq!(request("hub /mnt -N /run/netns/a").namespace.unwrap(), PathBuf::from("/run/netns/a"));
-        assert!(request("--stay hub /mnt").stay);
         assert_eq!(call("--help"), Ok(Call::Help));
         assert_eq!(call("hub -V"), Ok(Call::Version));
     }

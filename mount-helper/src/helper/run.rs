@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use crate::client::Holder;
 use crate::fuse::{self, FILESYSTEM_TYPE};
 use crate::privileges::as_user;
-use crate::systemd;
 use nix::unistd::{geteuid, getuid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -40,9 +39,7 @@ pub fn mount(request: &Request) -> Result<(), Failure> {
     let options = &request.options;
     let account = Account::find(options.run_as.as_deref())?;
     let path = program::find(options.program.as_deref())?;
-    // What the holder before this one kept is still mounted.
-    let held = request.stay && systemd::has_passed() && place::number(&request.directory).is_some();
-    let directory = if held { request.directory.clone() } else { place::prepare(&request.directory)? };
+    let directory = place::prepare(&request.directory)?;
     let words = words(options, &account);
     if request.verbose {
         eprintln!("mount.weightfs: {} for the user {} at {}", path.display(), account.name, directory.display());
@@ -53,9 +50,6 @@ pub fn mount(request: &Request) -> Result<(), Failure> {
     account.make_directories(options.cache_directory.as_deref())?;
     let caller = Caller { path: &path, account: &account, directory: &directory, words: &words };
     let plan = caller.plan()?;
-    if request.stay {
-        return stay(request, &caller, &plan, held);
-    }
     let mount = Mount::new(request, &directory, &account)?;
     match plan.daemon {
         Daemon::None => serve(&caller, &plan, &mount)?,
@@ -160,24 +154,6 @@ fn data(device: &OwnedFd, account: &Account, shared: bool, contexts: &[OsString]
         data.push(context);
     }
     data
-}
-
-/// As the main process of a service, which becomes the holder: by a new connection, or by what the service manager has
-/// kept since the last one.
-fn stay(request: &Request, caller: &Caller<'_>, plan: &Plan, held: bool) -> Result<(), Failure> {
-    if plan.daemon != Daemon::None {
-        let text = "a daemon serves this cache directory already; end its mounts first, or choose another cache_dir";
-        return Err(Failure::mount(text));
-    }
-    let mount = if held { None } else { Some(Mount::new(request, caller.directory, caller.account)?) };
-    if !held {
-        // Of a mount that is not there any more.
-        drop(systemd::received());
-    }
-    let orders = orders(caller, plan, mount.as_ref().map_or(0, |mount| mount.number));
-    let device = mount.as_ref().map(|mount| &mount.device);
-    let error = hold::become_one(&orders, device, caller.account.environment());
-    Err(Failure::system(format!("cannot become the holder of the mount: {error}")))
 }
 
 fn orders(caller: &Caller<'_>, plan: &Plan, number: u32) -> Orders {

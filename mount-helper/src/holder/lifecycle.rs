@@ -17,7 +17,6 @@ use super::{First, Task};
 use crate::Program;
 use crate::process::Process;
 use crate::store::Store;
-use crate::systemd::Manager;
 
 /// A daemon that lived so long after it was ready could run.
 const HEALTHY: Duration = Duration::from_secs(5);
@@ -80,17 +79,15 @@ struct Standby {
 impl Lifecycle {
     pub fn begin(task: Task) -> io::Result<Self> {
         let Task { socket, program, give_up, first, kept } = task;
-        // What a daemon has served is worth more than one attempt.
-        let was_ready = kept.iter().any(|kept| kept.descriptors.len() > 1);
         let mut this = Self {
-            store: Store::new(kept, program.run_as.map(|(uid, _)| uid), Manager::from_environment()),
+            store: Store::new(kept, program.run_as.map(|(uid, _)| uid)),
             socket,
             program,
             give_up,
             serving: None,
             standby: None,
             former: None,
-            was_ready,
+            was_ready: false,
             without: None,
             failures: 0,
             start_at: None,
@@ -102,7 +99,7 @@ impl Lifecycle {
                 let process = this.program.start_for(&this.socket, starter.as_ref())?;
                 // From here on only the daemon has it: its end is to be seen.
                 drop(starter);
-                this.serving = Some(Serving::new(process, was_ready.then_some(START)));
+                this.serving = Some(Serving::new(process, None));
             }
             First::Adopt(pid) => {
                 let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
@@ -151,7 +148,6 @@ impl Lifecycle {
         serving.deadline = None;
         self.was_ready = true;
         self.former = None;
-        self.store.ready();
     }
 
     pub fn bye(&mut self, pid: Pid) {

@@ -36,7 +36,7 @@ impl Plane for TestPlane {
         self.mount(&MountOrder::of(&held.header)).await
     }
 
-    fn upgrade(&self) -> io::Result<u32> {
+    fn upgrade(&self) -> io::Result<Option<u32>> {
         Err(io::Error::other("there is no holder"))
     }
 

@@ -1,22 +1,24 @@
-//! The daemon's word to its holder.
+//! The daemon's word to whoever keeps its mounts.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
-use mount_helper::client::{Holder, Kept};
+use mount_helper::client::Kept;
 use parking_lot::{Mutex, RwLock};
 
 use super::super::backing::BackingId;
 use super::super::mount;
+use super::store::Store;
 use super::{Header, StateFile};
 use crate::tree::Node;
 
-/// Under which a mount is kept: the number of its connection tells it from an earlier one at the same directory.
+/// Under which a mount is kept, `NUMBER DIRECTORY`: the number of its connection tells it from an earlier one at the same
+/// directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountName(String);
 
@@ -25,6 +27,18 @@ impl MountName {
     pub fn of(directory: &Path) -> io::Result<Self> {
         let entry = mount::find(directory).filter(|entry| entry.is_ours()).ok_or(io::ErrorKind::NotFound)?;
         Ok(Self(format!("{} {}", entry.device.1, directory.display())))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn number(&self) -> &str {
+        self.0.split_once(' ').map_or("", |(number, _)| number)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.0.split_once(' ').map_or("", |(_, directory)| directory).as_ref()
     }
 }
 
@@ -52,107 +66,102 @@ pub struct HeldMount {
 }
 
 impl HeldMount {
-    /// Whether it still is what is mounted at its directory.
-    pub fn is_in_place(&self) -> bool {
-        MountName::of(Path::new(&self.header.directory)).is_ok_and(|there| there == self.kept.name)
+    /// Of the connection of this number.
+    pub fn of(number: &str, device: OwnedFd, state: OwnedFd) -> io::Result<Self> {
+        let (state, header, backings) = StateFile::open(state)?;
+        let name = MountName(format!("{number} {}", header.directory));
+        Ok(Self { kept: Arc::new(KeptMount { name, device, state }), header, backings })
     }
 
     /// `None` for a connection that no daemon has served yet: somebody is about to ask for it.
-    pub fn read(kept: Kept) -> Option<Result<Self, (MountName, io::Error)>> {
+    pub fn read(kept: Kept) -> Option<io::Result<Self>> {
         let name = MountName(kept.name);
         let mut descriptors = kept.descriptors.into_iter();
         let (device, state) = (descriptors.next()?, descriptors.next()?);
-        Some(match StateFile::open(state) {
-            Ok((state, header, backings)) => {
-                Ok(Self { kept: Arc::new(KeptMount { name, device, state }), header, backings })
-            }
-            Err(error) => Err((name, error)),
-        })
+        Some(Self::of(name.number(), device, state))
+    }
+
+    /// Whether it still is what is mounted at its directory.
+    pub fn is_in_place(&self) -> bool {
+        MountName::of(Path::new(&self.header.directory)).is_ok_and(|there| there == self.kept.name)
     }
 }
 
 /// Keeps mounts beyond the life of this process.
 #[derive(Debug)]
 pub struct Keeper {
-    /// Another one when the first has died, with the socket behind which it is.
-    holder: RwLock<Holder>,
-    socket: RwLock<PathBuf>,
+    /// Another one when the first has died.
+    store: RwLock<Box<dyn Store>>,
     kept: Mutex<Vec<Arc<KeptMount>>>,
 }
 
 impl Keeper {
-    pub fn new(holder: Holder, socket: PathBuf) -> Self {
-        Self { holder: RwLock::new(holder), socket: RwLock::new(socket), kept: Mutex::default() }
+    pub fn new(store: impl Store + 'static) -> Self {
+        Self { store: RwLock::new(Box::new(store)), kept: Mutex::default() }
     }
 
-    /// Where the holder is found.
-    pub fn socket(&self) -> PathBuf {
-        self.socket.read().clone()
-    }
-
-    /// Has the next daemon started beside this one, which is told to hand over to it. Returns its process, or why it
-    /// cannot serve.
-    pub fn upgrade(&self) -> io::Result<u32> {
-        Holder::upgrade(&self.socket())
+    /// From now on another store keeps everything.
+    pub fn change_to(&self, store: impl Store + 'static) -> io::Result<()> {
+        let mut current = self.store.write();
+        *current = Box::new(store);
+        let kept = self.kept.lock().clone();
+        kept.iter().try_for_each(|mount| current.keep(mount))
     }
 
     pub fn keep(&self, mount: Arc<KeptMount>) -> io::Result<()> {
-        self.hand_over(&mount)?;
+        self.store.read().keep(&mount)?;
         self.kept.lock().push(mount);
         Ok(())
     }
 
-    /// A mount that the holder has already.
+    /// A mount that the store has already.
     pub fn is_kept(&self, mount: Arc<KeptMount>) {
         self.kept.lock().push(mount);
     }
 
-    fn hand_over(&self, mount: &KeptMount) -> io::Result<()> {
-        self.holder.read().keep(&mount.name.0, &[mount.device.as_fd(), mount.state.as_fd()])
-    }
-
-    /// From now on another holder keeps everything.
-    pub fn change_to(&self, holder: Holder, socket: PathBuf) -> io::Result<()> {
-        *self.holder.write() = holder;
-        *self.socket.write() = socket;
-        let kept = self.kept.lock().clone();
-        kept.iter().try_for_each(|mount| self.hand_over(mount))
-    }
-
     pub fn forget(&self, name: &MountName) {
         self.kept.lock().retain(|mount| mount.name != *name);
-        if let Err(error) = self.holder.read().forget(&name.0) {
-            tracing::debug!(%error, %name, "the holder keeps a mount that has ended");
+        if let Err(error) = self.store.read().forget(name) {
+            tracing::debug!(%error, %name, "a mount that has ended is still kept");
         }
+    }
+
+    /// Whether what is kept now comes to the next daemon.
+    pub fn keeps(&self) -> bool {
+        self.store.read().keeps()
     }
 
     /// A connection that somebody with privilege has mounted at this directory for this daemon.
     pub fn fresh(&self, directory: &Path) -> io::Result<Option<OwnedFd>> {
-        let kept = self.holder.read().fresh(&directory.to_string_lossy())?;
-        Ok(kept.and_then(|kept| kept.descriptors.into_iter().next()))
+        self.store.read().fresh(directory)
     }
 
-    /// Registers a file with a mount's connection by the holder's privilege.
     pub fn register(&self, name: &MountName, file: &File) -> io::Result<BackingId> {
-        self.holder.read().register(&name.0, file.as_fd()).map(BackingId)
+        self.store.read().register(name, file)
     }
 
     pub fn unregister(&self, name: &MountName, id: BackingId) -> io::Result<()> {
-        self.holder.read().unregister(&name.0, id.0)
+        self.store.read().unregister(name, id)
     }
 
-    /// Unmounts by the holder's privilege.
     pub fn unmount(&self, name: &MountName, lazy: bool) -> io::Result<()> {
-        self.holder.read().unmount(&name.0, lazy)
+        self.store.read().unmount(name, lazy)
     }
 
     /// From now on this daemon is followed by another one when it dies.
     pub fn ready(&self) -> io::Result<()> {
-        self.holder.read().ready()
+        self.store.read().ready()
     }
 
-    /// This daemon ends and needs no other one after it.
     pub fn bye(&self) -> io::Result<()> {
-        self.holder.read().bye()
+        self.store.read().bye()
+    }
+
+    pub fn upgrade(&self) -> io::Result<Option<u32>> {
+        self.store.read().upgrade()
+    }
+
+    pub fn hand_over_status(&self) -> i32 {
+        self.store.read().hand_over_status()
     }
 }

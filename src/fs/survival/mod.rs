@@ -5,8 +5,12 @@
 
 mod agreement;
 mod keeper;
+mod service_manager;
 mod state;
+mod store;
 
 pub use agreement::Agreement;
 pub use keeper::{HeldMount, Keeper, KeptMount, MountName};
+pub use service_manager::{ServiceManager, passed};
 pub use state::{Header, StateFile};
+pub use store::{HolderStore, Store};

@@ -77,17 +77,12 @@ impl Island {
     }
 
     pub fn run(&self, words: &[&str]) -> Output {
-        self.command("nsenter", words).output().unwrap()
-    }
-
-    /// `program` is nsenter, or what runs it with the same arguments.
-    pub fn command(&self, program: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.keeper.id())).arg("--wd=/").arg("--").args(words);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
             command.env_remove(name);
         }
-        command
+        command.output().unwrap()
     }
 
     /// What a command that must succeed prints.
