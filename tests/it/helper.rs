@@ -240,6 +240,20 @@ fn an_upgrade_keeps_the_daemons_user_and_its_readers() {
 }
 
 #[test]
+fn a_mount_can_be_made_in_another_mount_namespace() {
+    let world = World::new();
+    let there = Island::new();
+    let directory = there.directory("hf");
+    let options = world.options("");
+    let namespace = there.pid().to_string();
+    world.island.succeed(&["mount.weightfs", "hub", &directory, "-N", &namespace, "-o", &options]);
+    assert_eq!(world.island.mounts(&directory), [] as [String; 0]);
+    assert!(fs::read(there.inside(&directory).join(&world.file)).unwrap() == world.bytes);
+    there.succeed(&["umount", &directory]);
+    eventually("daemon and holder have ended", || there.is_quiet());
+}
+
+#[test]
 fn run_as_names_the_daemons_user() {
     let world = World::new();
     let island = &world.island;

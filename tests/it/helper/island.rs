@@ -58,6 +58,11 @@ impl Island {
         Self { folder, keeper, mounted: RefCell::default() }
     }
 
+    /// Of a process that is there.
+    pub fn pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
