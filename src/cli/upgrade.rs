@@ -71,7 +71,8 @@ async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     while Instant::now() < deadline {
         let owner = match lock::probe(cache)? {
             LockState::Held(owner) => owner,
-            LockState::Free => bail!("the new daemon has ended; its log may say why"),
+            // A service manager is about to start it.
+            LockState::Free => None,
         };
         if let Some(owner) = owner.filter(|owner| owner.pid != old)
             && let Ok(now) = asking::ask(owner.socket).await

@@ -10,6 +10,7 @@ mod keeps;
 mod lists;
 mod nodes;
 mod opening;
+mod renames;
 mod repos;
 mod schema;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use contents::{CachedContent, Owner};
 pub use keeps::KeepRow;
 pub use nodes::{NodeRow, ViewId};
 pub use opening::DatabaseSettings;
+pub use renames::{Begun, RequestNumber};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
 pub use uses::{HeldBlob, ModelId};
 

@@ -2,11 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::renames::forget_renames;
 use super::{Database, DbError};
 
 /// A view's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ViewId(i64);
+pub struct ViewId(pub(super) i64);
 
 /// A node's row: positive and never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +22,7 @@ impl Database {
             let id: i64 = db.query_row("SELECT id FROM views WHERE directory = ?1", [&directory], |row| row.get(0))?;
             if fresh {
                 db.execute("DELETE FROM nodes WHERE view_id = ?1", [id])?;
+                forget_renames(db, ViewId(id))?;
             }
             Ok(ViewId(id))
         })
@@ -51,27 +53,6 @@ impl Database {
         })
     }
 
-    /// Everything at and below `from` now lies at `to`; what lay there has no name any more.
-    pub async fn rename_nodes(&self, view: ViewId, from: String, to: String) -> Result<(), DbError> {
-        self.write(move |db| {
-            remove_tree(db, view, &to)?;
-            move_tree(db, view, &from, &to)
-        })
-        .await
-    }
-
-    /// What lies at and below each of the two now lies at the other.
-    pub async fn exchange_nodes(&self, view: ViewId, one: String, other: String) -> Result<(), DbError> {
-        self.write(move |db| {
-            // No path of a view begins with `/`.
-            let aside = format!("/{one}");
-            move_tree(db, view, &one, &aside)?;
-            move_tree(db, view, &other, &one)?;
-            move_tree(db, view, &aside, &other)
-        })
-        .await
-    }
-
     /// The path has no node any more: whatever comes to lie there gets a new one.
     pub async fn remove_node(&self, view: ViewId, path: String) -> Result<(), DbError> {
         self.write(move |db| remove_tree(db, view, &path)).await
@@ -91,7 +72,7 @@ fn ensure_node(db: &Connection, view: ViewId, path: &str) -> Result<NodeRow, rus
     Ok(NodeRow(db.last_insert_rowid() as u64))
 }
 
-fn move_tree(db: &Connection, view: ViewId, from: &str, to: &str) -> Result<(), rusqlite::Error> {
+pub(super) fn move_tree(db: &Connection, view: ViewId, from: &str, to: &str) -> Result<(), rusqlite::Error> {
     db.execute(
         "UPDATE nodes SET path = ?3 || substr(path, length(?2) + 1)
          WHERE view_id = ?1 AND (path = ?2 OR (path > ?2 || '/' AND path < ?2 || '0'))",
@@ -101,7 +82,7 @@ fn move_tree(db: &Connection, view: ViewId, from: &str, to: &str) -> Result<(), 
 }
 
 // `0` follows `/` in the order of bytes: the index finds what lies below a path.
-fn remove_tree(db: &Connection, view: ViewId, path: &str) -> Result<(), rusqlite::Error> {
+pub(super) fn remove_tree(db: &Connection, view: ViewId, path: &str) -> Result<(), rusqlite::Error> {
     db.execute(
         "DELETE FROM nodes WHERE view_id = ?1 AND (path = ?2 OR (path > ?2 || '/' AND path < ?2 || '0'))",
         params![view.0, path],
@@ -132,27 +113,6 @@ mod tests {
         db.remove_node(view, "a".to_owned()).await.unwrap();
         assert_ne!(node(&db, view, "a").await, first);
         assert_eq!(db.node_path(view, first).unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_rename_moves_what_lies_below_and_nothing_beside_it() {
-        let (_folder, db, view) = database().await;
-        let below = node(&db, view, "a/b/c").await;
-        let beside = node(&db, view, "a-b").await;
-        let replaced = node(&db, view, "z").await;
-        db.rename_nodes(view, "a".to_owned(), "z".to_owned()).await.unwrap();
-        assert_eq!(db.node_path(view, below).unwrap().as_deref(), Some("z/b/c"));
-        assert_eq!(db.node_path(view, beside).unwrap().as_deref(), Some("a-b"));
-        assert_eq!(db.node_path(view, replaced).unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn paths_that_change_places_take_their_nodes_along() {
-        let (_folder, db, view) = database().await;
-        let (a, below, b) = (node(&db, view, "a").await, node(&db, view, "a/x").await, node(&db, view, "b").await);
-        db.exchange_nodes(view, "a".to_owned(), "b".to_owned()).await.unwrap();
-        let path = |node| db.node_path(view, node).unwrap().unwrap();
-        assert_eq!([path(a), path(below), path(b)], ["b", "b/x", "a"]);
     }
 
     #[tokio::test]

@@ -8,7 +8,11 @@ use super::DbError;
 use crate::types::BLOCK_SIZE;
 
 /// Migration `n` leads from version `n` to `n + 1`. Under a live mount they only add.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_care.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_care.sql"),
+    include_str!("migrations/0003_renames.sql"),
+];
 
 /// What the stored bytes depend on: a database made for other values is refused.
 const FORMAT: [(&str, &str, &str); 1] = [("block_checksum", "block checksum", "xxh3-128")];

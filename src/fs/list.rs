@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::attr::Kind;
 use super::error::FsError;
 use super::lookup::{Found, TOKEN};
@@ -15,6 +17,33 @@ pub struct Listed {
     pub name: String,
     pub kind: Kind,
     pub node: Node,
+    pub cookie: Cookie,
+}
+
+/// Where in a folder's list an entry stands, for who goes on behind it: also under the next daemon, which makes the list
+/// anew, and when entries have come and gone meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cookie(pub u64);
+
+impl Cookie {
+    const DOTS: [Cookie; 2] = [Cookie(1), Cookie(2)];
+    /// Those below are positions; the kernel's offsets are positive numbers of 63 bits.
+    const FIRST_HASH: u64 = 1 << 32;
+
+    /// Of the name alone: neither an entry beside it nor what replaces it moves it.
+    fn of(name: &str) -> Self {
+        Self((xxh3_64(name.as_bytes()) >> 2).max(Self::FIRST_HASH))
+    }
+
+    /// In a list that never changes.
+    fn at(index: usize) -> Self {
+        Self(index as u64 + Self::DOTS.len() as u64 + 1)
+    }
+}
+
+/// The entries that come behind a cookie; all for 0.
+pub fn listed_after(listed: &[Listed], cookie: Cookie) -> &[Listed] {
+    &listed[listed.partition_point(|entry| entry.cookie <= cookie)..]
 }
 
 type Names = BTreeMap<String, Kind>;
@@ -36,7 +65,9 @@ impl ModelFs {
         Ok(if snapshot.partial { FolderMode::Fresh } else { FolderMode::Immutable })
     }
 
-    /// Everything in a folder, in the order of names, `.` and `..` first. Every entry has its lasting node.
+    /// Everything in a folder, in the order of cookies, `.` and `..` first. Every entry has its lasting node.
+    ///
+    /// The folders of a commit are in the order of names, since whoever reads all of them best reads shards in order.
     pub async fn list(&self, node: Node) -> Result<Vec<Listed>, FsError> {
         let (path, place) = self.place(node)?;
         let names = self.names(&path, &place).await?;
@@ -48,10 +79,17 @@ impl ModelFs {
             self.contents(repo, &names, &mut nodes)?;
         }
         let parent = self.nodes.ensure(split(&path).0).await?;
-        let dots = [(".", node), ("..", parent)];
-        let dots = dots.map(|(name, node)| Listed { name: name.to_owned(), kind: Kind::Folder, node });
-        let entries = names.into_iter().zip(nodes).map(|((name, kind), node)| Listed { name, kind, node });
-        Ok(dots.into_iter().chain(entries).collect())
+        let dots = [(".", node), ("..", parent)].into_iter().zip(Cookie::DOTS);
+        let dots =
+            dots.map(|((name, node), cookie)| Listed { name: name.to_owned(), kind: Kind::Folder, node, cookie });
+        let never_changes = matches!(place, Place::Snapshot(..));
+        let entries = names.into_iter().zip(nodes).enumerate().map(|(index, ((name, kind), node))| {
+            let cookie = if never_changes { Cookie::at(index) } else { Cookie::of(&name) };
+            Listed { name, kind, node, cookie }
+        });
+        let mut listed: Vec<Listed> = dots.chain(entries).collect();
+        put_in_order(&mut listed);
+        Ok(listed)
     }
 
     /// Where the links of a snapshot's folder lead. Whoever lists them mostly follows them: their nodes then come in one
@@ -145,6 +183,14 @@ impl ModelFs {
             };
         }
         Ok(())
+    }
+}
+
+/// By cookies, of which none comes twice: names of one hash follow each other in their own order.
+fn put_in_order(listed: &mut [Listed]) {
+    listed.sort_by(|one, other| (one.cookie, &one.name).cmp(&(other.cookie, &other.name)));
+    for next in 1..listed.len() {
+        listed[next].cookie = listed[next].cookie.max(Cookie(listed[next - 1].cookie.0 + 1));
     }
 }
 

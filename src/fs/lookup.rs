@@ -40,18 +40,19 @@ impl ModelFs {
                 let node = self.node_at(self.nodes.ensure(&path).await?, &place, shape.size())?;
                 Ok(Lookup::Found(shape.at(node, &self.view)))
             }
-            Found::Scratch(stored) => Ok(Lookup::Found(Attr::of_scratch(self.nodes.ensure(&path).await?, stored))),
+            Found::Scratch(stored) => Ok(Lookup::Found(self.stored_attr(self.nodes.ensure(&path).await?, stored))),
         }
     }
 
     pub async fn attr(&self, node: Node) -> Result<Attr, FsError> {
-        if let Some(open) = self.handles.scratch(node) {
-            return Ok(Attr::of_scratch(node, ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?));
+        if let Some(open) = self.open_without_name(node)? {
+            let stored = ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?;
+            return Ok(self.stored_attr(node, stored));
         }
         let (path, place) = self.place(node)?;
         match self.find(&path, &place).await? {
             Found::Virtual(shape) => Ok(shape.at(node, &self.view)),
-            Found::Scratch(stored) => Ok(Attr::of_scratch(node, stored)),
+            Found::Scratch(stored) => Ok(self.stored_attr(node, stored)),
             Found::Absent(_) if place == Place::Discarded => {
                 let size = self.discarded.size(node);
                 Ok(Shape::writable_file(&self.view, size, Lasting::Briefly).at(node, &self.view))

@@ -12,6 +12,7 @@ mod attr;
 mod backing;
 mod behind;
 mod connection;
+mod delivery;
 mod discard;
 mod errno;
 mod error;
@@ -24,11 +25,15 @@ mod loads;
 mod lookup;
 mod model_fs;
 pub mod mount;
+mod orphans;
 mod passthrough;
 mod read;
+mod rename;
 pub mod scratch;
 pub mod session;
 pub mod survival;
+#[cfg(test)]
+mod tests;
 mod view;
 mod write;
 

@@ -10,6 +10,7 @@ use super::discard::Discarded;
 use super::error::FsError;
 use super::handles::Handles;
 use super::loads::Loads;
+use super::orphans::Orphans;
 use super::passthrough::Passthrough;
 use super::scratch::Scratch;
 use super::view::View;
@@ -26,6 +27,7 @@ pub struct ModelFs {
     pub(super) nodes: Nodes,
     pub(super) scratch: Scratch,
     pub(super) handles: Handles,
+    pub(super) orphans: Orphans,
     pub(super) discarded: Discarded,
     pub(super) passthrough: Passthrough,
     pub(super) seal_changes: Arc<SealChanges>,
@@ -46,6 +48,7 @@ impl ModelFs {
         let behind = Behind::new(view.drop_behind);
         let seal_changes = cache.seal_changes();
         let loads = Arc::new(Loads::new(view.identity.clone(), tree.clone(), cache.clone()));
+        let orphans = Orphans::find(&scratch, nodes.is_fresh());
         let (handles, discarded) = (Handles::new(), Discarded::new());
         Self {
             view,
@@ -55,6 +58,7 @@ impl ModelFs {
             nodes,
             scratch,
             handles,
+            orphans,
             discarded,
             loads,
             passthrough,

@@ -113,6 +113,9 @@ impl ModelFs {
         if let Some(open) = self.handles.file(node) {
             return Ok(Some(open));
         }
+        if self.is_open_without_name(node) {
+            return Ok(None);
+        }
         match self.place(node)?.1 {
             Place::Blob(..) => self.open_file(node).map(Some),
             _ => Ok(None),
@@ -139,7 +142,7 @@ impl ModelFs {
 
     /// The small files that are no contents: a branch, the token, what clients wrote.
     fn read_other<'b>(&self, node: Node, range: ByteRange, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FsError> {
-        if let Some(open) = self.handles.scratch(node) {
+        if let Some(open) = self.open_without_name(node)? {
             return read_scratch(&open, range, buffer);
         }
         let (path, place) = self.place(node)?;

@@ -225,7 +225,7 @@ impl Session {
         match blocking(keep).await {
             Ok(kept) => Some(kept),
             Err(error) => {
-                tracing::warn!(%error, "the mount does not survive its daemon: the holder does not keep it");
+                tracing::warn!(%error, "the mount does not survive its daemon: nobody keeps it");
                 None
             }
         }

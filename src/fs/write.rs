@@ -3,10 +3,11 @@
 use std::os::unix::fs::FileExt;
 
 use super::attr::Attr;
+use super::delivery::{Delivery, between_steps};
 use super::error::FsError;
 use super::lookup::{Found, TOKEN};
 use super::model_fs::ModelFs;
-use super::scratch::{Change, CreateFlags, Owner, RenameMode, Scratch};
+use super::scratch::{Change, CreateFlags, Owner, Scratch, ScratchAttr};
 use crate::tree::Node;
 use crate::tree::layout::{Place, join, split};
 use crate::types::{Commit, RepoId, Revision};
@@ -15,6 +16,15 @@ use crate::types::{Commit, RepoId, Revision};
 const MAX_REF: usize = 64;
 /// Where the Hub's own clients lock against each other.
 const LOCKS: &str = "hub/.locks/";
+
+/// What there is of an entry that is to be removed.
+enum Own {
+    /// It was dropped when it was written.
+    Dropped,
+    /// An earlier attempt has removed it, perhaps not to the end.
+    Gone(String),
+    Here(String, ScratchAttr),
+}
 
 impl ModelFs {
     /// A new file, open.
@@ -25,6 +35,7 @@ impl ModelFs {
         mode: u32,
         owner: Owner,
         exclusive: bool,
+        delivery: Delivery,
     ) -> Result<Attr, FsError> {
         let path = join(&self.place(parent)?.0, name);
         let place = Place::of(&path);
@@ -33,7 +44,9 @@ impl ModelFs {
             Place::Scratch | Place::Ref(..) => {}
             _ => return Err(FsError::ReadOnly),
         }
-        if let Found::Virtual(shape) = self.find(&path, &place).await? {
+        if !self.is_made(&path, delivery)?
+            && let Found::Virtual(shape) = self.find(&path, &place).await?
+        {
             // It appeared since the kernel last looked: then this is an open.
             if exclusive {
                 return Err(FsError::Exists);
@@ -41,16 +54,25 @@ impl ModelFs {
             return Ok(shape.at(self.nodes.ensure(&path).await?, &self.view));
         }
         self.scratch.ensure_dir(split(&path).0)?;
-        let flags = CreateFlags { exclusive, truncate: false };
+        let flags = CreateFlags { exclusive, truncate: false, attempt: delivery.attempt };
         let file = self.scratch.create(&path, self.file_mode(&path, mode), owner, flags)?;
+        between_steps();
         let node = self.nodes.ensure(&path).await?;
         self.handles.open_scratch(node, || Ok::<_, FsError>(file))?;
         self.attr(node).await
     }
 
-    pub async fn mkdir(&self, parent: Node, name: &str, mode: u32, owner: Owner) -> Result<Attr, FsError> {
-        let path = self.new_entry(parent, name).await?;
-        self.scratch.mkdir(&path, self.folder_mode(mode), owner)?;
+    pub async fn mkdir(
+        &self,
+        parent: Node,
+        name: &str,
+        mode: u32,
+        owner: Owner,
+        delivery: Delivery,
+    ) -> Result<Attr, FsError> {
+        let path = self.new_entry(parent, name, delivery).await?;
+        self.scratch.mkdir(&path, self.folder_mode(mode), owner, delivery.attempt)?;
+        between_steps();
         self.attr(self.nodes.ensure(&path).await?).await
     }
 
@@ -64,94 +86,109 @@ impl ModelFs {
         if self.view.shared && path.starts_with(LOCKS) { asked | 0o666 } else { asked }
     }
 
-    pub async fn symlink(&self, parent: Node, name: &str, target: &str, owner: Owner) -> Result<Attr, FsError> {
-        let path = self.new_entry(parent, name).await?;
-        self.scratch.symlink(&path, target, owner)?;
+    pub async fn symlink(
+        &self,
+        parent: Node,
+        name: &str,
+        target: &str,
+        owner: Owner,
+        delivery: Delivery,
+    ) -> Result<Attr, FsError> {
+        let path = self.new_entry(parent, name, delivery).await?;
+        self.scratch.symlink(&path, target, owner, delivery.attempt)?;
+        between_steps();
         self.attr(self.nodes.ensure(&path).await?).await
     }
 
-    pub async fn link(&self, node: Node, parent: Node, name: &str) -> Result<Attr, FsError> {
+    pub async fn link(&self, node: Node, parent: Node, name: &str, delivery: Delivery) -> Result<Attr, FsError> {
         let from = self.place(node)?.0;
         if self.scratch.stat(&from)?.is_none() {
             return Err(FsError::OtherLayer);
         }
-        let path = self.new_entry(parent, name).await?;
-        self.scratch.link(&from, &path)?;
+        let path = self.new_entry(parent, name, delivery).await?;
+        self.scratch.link(&from, &path, delivery.attempt)?;
+        between_steps();
         self.attr(self.nodes.ensure(&path).await?).await
     }
 
     /// The path of an entry to be made in the writable layer, its folder made ready.
-    async fn new_entry(&self, parent: Node, name: &str) -> Result<String, FsError> {
+    async fn new_entry(&self, parent: Node, name: &str, delivery: Delivery) -> Result<String, FsError> {
         let path = join(&self.place(parent)?.0, name);
         let place = Place::of(&path);
         if !matches!(place, Place::Scratch | Place::Ref(..)) {
             return Err(FsError::ReadOnly);
         }
-        if let Found::Virtual(_) = self.find(&path, &place).await? {
+        if !self.is_made(&path, delivery)?
+            && let Found::Virtual(_) = self.find(&path, &place).await?
+        {
             return Err(FsError::Exists);
         }
         self.scratch.ensure_dir(split(&path).0)?;
         Ok(path)
     }
 
-    pub async fn unlink(&self, parent: Node, name: &str) -> Result<(), FsError> {
-        let Some(path) = self.own_entry(parent, name)? else { return Ok(()) };
-        self.scratch.unlink(&path)?;
+    /// Whether the entry that a request is to make lies there from an earlier attempt. What has come to have a virtual
+    /// meaning meanwhile does not take it back.
+    fn is_made(&self, path: &str, delivery: Delivery) -> Result<bool, FsError> {
+        Ok(delivery.is_again() && self.scratch.stat(path)?.is_some())
+    }
+
+    pub async fn unlink(&self, parent: Node, name: &str, delivery: Delivery) -> Result<(), FsError> {
+        let path = match self.own_entry(parent, name, delivery)? {
+            Own::Dropped => return Ok(()),
+            Own::Gone(path) => path,
+            Own::Here(path, stored) => {
+                let orphan = self.adopt_orphan(&path, &stored)?;
+                between_steps();
+                let removed = self.scratch.unlink(&path);
+                if removed.is_err()
+                    && let Some(orphan) = orphan
+                {
+                    self.drop_orphan(orphan);
+                }
+                removed?;
+                path
+            }
+        };
+        between_steps();
         Ok(self.nodes.remove(&path).await?)
     }
 
-    pub async fn rmdir(&self, parent: Node, name: &str) -> Result<(), FsError> {
-        let Some(path) = self.own_entry(parent, name)? else { return Ok(()) };
-        self.scratch.rmdir(&path)?;
+    pub async fn rmdir(&self, parent: Node, name: &str, delivery: Delivery) -> Result<(), FsError> {
+        let path = match self.own_entry(parent, name, delivery)? {
+            Own::Dropped => return Ok(()),
+            Own::Gone(path) => path,
+            Own::Here(path, _) => {
+                self.scratch.rmdir(&path)?;
+                path
+            }
+        };
+        between_steps();
         Ok(self.nodes.remove(&path).await?)
     }
 
-    /// The path of an entry of the writable layer; `None` for one that was dropped when it was written.
-    fn own_entry(&self, parent: Node, name: &str) -> Result<Option<String>, FsError> {
+    /// An entry that is to be removed from the writable layer.
+    fn own_entry(&self, parent: Node, name: &str, delivery: Delivery) -> Result<Own, FsError> {
         let path = join(&self.place(parent)?.0, name);
         match Place::of(&path) {
-            Place::Discarded => Ok(None),
-            Place::Scratch | Place::Ref(..) if self.scratch.stat(&path)?.is_some() => Ok(Some(path)),
+            Place::Discarded => Ok(Own::Dropped),
+            Place::Scratch | Place::Ref(..) => match self.scratch.stat(&path)? {
+                Some(stored) => Ok(Own::Here(path, stored)),
+                // The kernel asks for what it knows to be there: so it was, and an earlier attempt has removed it.
+                None if delivery.is_again() => Ok(Own::Gone(path)),
+                None => Err(FsError::ReadOnly),
+            },
             _ => Err(FsError::ReadOnly),
         }
-    }
-
-    pub async fn rename(&self, from: (Node, &str), to: (Node, &str), mode: RenameMode) -> Result<(), FsError> {
-        let source = join(&self.place(from.0)?.0, from.1);
-        let target = join(&self.place(to.0)?.0, to.1);
-        match (Place::of(&source), Place::of(&target)) {
-            (Place::Discarded, Place::Discarded) => Ok(()),
-            (Place::Ref(..), Place::Ref(repo, revision)) => self.rename_to_ref(&source, &target, repo, revision).await,
-            (Place::Scratch, Place::Scratch) => {
-                self.scratch.ensure_dir(split(&target).0)?;
-                self.scratch.rename(&source, &target, mode)?;
-                let moved = match mode {
-                    RenameMode::Exchange => self.nodes.exchange(&source, &target).await,
-                    RenameMode::Replace | RenameMode::NoReplace => self.nodes.rename(&source, &target).await,
-                };
-                Ok(moved?)
-            }
-            _ => Err(FsError::ReadOnly),
-        }
-    }
-
-    /// How clients write a branch: a temporary file, renamed.
-    async fn rename_to_ref(&self, source: &str, target: &str, repo: RepoId, revision: Revision) -> Result<(), FsError> {
-        if self.scratch.stat(source)?.is_none() {
-            return Err(FsError::ReadOnly);
-        }
-        self.scratch.rename(source, target, RenameMode::Replace)?;
-        self.nodes.rename(source, target).await?;
-        self.take_note(target, &repo, &revision).await
     }
 
     pub async fn set_attr(&self, node: Node, change: &Change) -> Result<Attr, FsError> {
-        let (open, mut change) = (self.handles.scratch(node), *change);
+        let (open, mut change) = (self.open_without_name(node)?, *change);
         if let Some(open) = &open {
             if self.nodes.path(node)?.is_none() {
                 // Its name is gone; the open file is not.
                 let changed = Scratch::set_attr_of(open, &change).map_err(FsError::open_scratch("change"))?;
-                return Ok(Attr::of_scratch(node, changed));
+                return Ok(self.stored_attr(node, changed));
             }
             if let Some(size) = change.size.take() {
                 open.set_len(size).map_err(FsError::open_scratch("resize"))?;
@@ -159,14 +196,14 @@ impl ModelFs {
         }
         let (path, place) = self.place(node)?;
         if self.scratch.stat(&path)?.is_some() {
-            return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, &change)?));
+            return Ok(self.stored_attr(node, self.scratch.set_attr(&path, &change)?));
         }
         match place {
             Place::Discarded => self.discarded.set_size(node, change.size.unwrap_or(self.discarded.size(node))),
             Place::Scratch if path.as_ref() == TOKEN => {
                 self.adopt_token(node)?;
                 self.handles.close_scratch(node);
-                return Ok(Attr::of_scratch(node, self.scratch.set_attr(&path, &change)?));
+                return Ok(self.stored_attr(node, self.scratch.set_attr(&path, &change)?));
             }
             // A client that opens a branch to write it cuts it first, and dates what it has touched.
             Place::Ref(..) | Place::NoExistIn(..) => {}
@@ -176,7 +213,7 @@ impl ModelFs {
     }
 
     pub async fn write(&self, node: Node, offset: u64, bytes: &[u8]) -> Result<(), FsError> {
-        if let Some(open) = self.handles.scratch(node) {
+        if let Some(open) = self.open_without_name(node)? {
             return open.write_all_at(bytes, offset).map_err(FsError::open_scratch("write"));
         }
         let (path, place) = self.place(node)?;
@@ -195,11 +232,9 @@ impl ModelFs {
         Ok(())
     }
 
-    /// A writer closes its file: a branch that was written in place is taken note of.
+    /// A writer closes its file: a branch that was written in place is taken note of. Who opened it does not matter: it
+    /// may have been an earlier daemon.
     pub async fn flush(&self, node: Node) -> Result<(), FsError> {
-        if self.handles.scratch(node).is_none() {
-            return Ok(());
-        }
         match self.place(node) {
             Ok((path, Place::Ref(repo, revision))) => self.take_note(&path, &repo, &revision).await,
             _ => Ok(()),
@@ -212,7 +247,7 @@ impl ModelFs {
     }
 
     pub fn sync(&self, node: Node, data_only: bool) -> Result<(), FsError> {
-        if let Some(open) = self.handles.scratch(node) {
+        if let Some(open) = self.open_without_name(node)? {
             let synced = if data_only { open.sync_data() } else { open.sync_all() };
             return synced.map_err(FsError::open_scratch("sync"));
         }
@@ -224,14 +259,17 @@ impl ModelFs {
     }
 
     /// What a client wrote into `refs/` is a hint, not a fact: once the revision is pinned, the file goes.
-    async fn take_note(&self, path: &str, repo: &RepoId, revision: &Revision) -> Result<(), FsError> {
-        if revision.as_commit().is_some() {
+    ///
+    /// It may have gone: closed twice, or noted by a daemon that was killed before it could say so.
+    pub(super) async fn take_note(&self, path: &str, repo: &RepoId, revision: &Revision) -> Result<(), FsError> {
+        if revision.as_commit().is_some() || self.scratch.stat(path)?.is_none() {
             return Ok(());
         }
         let mut written = [0; MAX_REF];
         let len = self.scratch_file(path)?.read_at(&mut written, 0).map_err(FsError::open_scratch("read"))?;
         let Some(commit) = parse_commit(&written[..len]) else { return Ok(()) };
         self.tree.told(&self.view.identity, repo, revision, commit).await?;
+        between_steps();
         if self.tree.pinned(&self.view.identity, repo, revision)?.is_some() && self.scratch.stat(path)?.is_some() {
             self.scratch.unlink(path)?;
         }
@@ -241,9 +279,7 @@ impl ModelFs {
     /// The shown token becomes a file of the writable layer, since somebody is about to change it.
     pub(super) fn adopt_token(&self, node: Node) -> Result<(), FsError> {
         let Some(token) = self.view.shown_token() else { return Err(FsError::Stale) };
-        let flags = CreateFlags { exclusive: false, truncate: true };
-        let file = self.scratch.create(TOKEN, 0o600, self.view.owner, flags)?;
-        file.write_all_at(token.secret().as_bytes(), 0).map_err(FsError::open_scratch("write"))?;
+        let file = self.scratch.create_token(TOKEN, token.secret().as_bytes(), self.view.owner)?;
         self.handles.open_scratch(node, || Ok(file))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Tree;
-use crate::db::{Database, DbError, NodeRow, ViewId};
+use crate::db::{Begun, Database, DbError, NodeRow, RequestNumber, ViewId};
 
 /// What the kernel calls a node id and programs an inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +49,7 @@ impl Node {
 pub struct Nodes {
     db: Arc<Database>,
     view: ViewId,
+    fresh: bool,
     by_path: moka::sync::Cache<Arc<str>, Node>,
     by_node: moka::sync::Cache<Node, Arc<str>>,
     /// Counts the names that moved or went: what was read before one of them is not remembered after it.
@@ -59,7 +60,7 @@ impl Tree {
     /// The nodes of what is mounted at `directory`. `fresh`: the kernel of this mount knows none of them yet.
     pub async fn nodes(&self, directory: &str, fresh: bool) -> Result<Nodes, DbError> {
         let view = self.db.view(directory, fresh).await?;
-        Ok(Nodes::new(self.db.clone(), view))
+        Ok(Nodes::new(self.db.clone(), view, fresh))
     }
 }
 
@@ -67,14 +68,20 @@ impl Nodes {
     /// Names kept in memory; the others are looked up in the database again.
     const REMEMBERED: u64 = 100_000;
 
-    fn new(db: Arc<Database>, view: ViewId) -> Self {
+    fn new(db: Arc<Database>, view: ViewId, fresh: bool) -> Self {
         Self {
             db,
             view,
+            fresh,
             by_path: moka::sync::Cache::new(Self::REMEMBERED),
             by_node: moka::sync::Cache::new(Self::REMEMBERED),
             moves: Mutex::new(0),
         }
+    }
+
+    /// Whether the kernel of this mount has known no other daemon.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// The node of `path` if it can be told without waiting.
@@ -136,15 +143,25 @@ impl Nodes {
         Ok(nodes)
     }
 
-    pub async fn rename(&self, from: &str, to: &str) -> Result<(), DbError> {
-        self.db.rename_nodes(self.view, from.to_owned(), to.to_owned()).await?;
+    /// Notes a rename before it happens on disk. [`Self::rename`] or [`Self::exchange`] of the same request ends it.
+    pub async fn begin_rename(&self, request: RequestNumber, inode: u64) -> Result<(), DbError> {
+        self.db.begin_rename(self.view, request, inode).await
+    }
+
+    /// What is noted of a request that came before.
+    pub fn begun_rename(&self, request: RequestNumber) -> Result<Option<Begun>, DbError> {
+        self.db.begun_rename(self.view, request)
+    }
+
+    pub async fn rename(&self, request: RequestNumber, from: &str, to: &str) -> Result<(), DbError> {
+        self.db.rename_nodes(self.view, request, from.to_owned(), to.to_owned()).await?;
         self.forget_all();
         Ok(())
     }
 
     /// The two, with what lies below them, have changed places.
-    pub async fn exchange(&self, one: &str, other: &str) -> Result<(), DbError> {
-        self.db.exchange_nodes(self.view, one.to_owned(), other.to_owned()).await?;
+    pub async fn exchange(&self, request: RequestNumber, one: &str, other: &str) -> Result<(), DbError> {
+        self.db.exchange_nodes(self.view, request, one.to_owned(), other.to_owned()).await?;
         self.forget_all();
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod behind;
+mod changes;
 mod failures;
 mod fio;
 mod harness;

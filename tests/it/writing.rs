@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
 
+use rustix::fs::Dir;
 use rustix::io::Errno;
 use test_hub::{Files, Hub};
 
-use crate::harness::{World, errno, names};
+use crate::harness::{World, errno, eventually, names};
 
 const EACCES: i32 = Errno::ACCESS.raw_os_error();
 
@@ -44,11 +46,46 @@ fn what_clients_write_survives_a_remount() {
 fn a_file_goes_on_after_its_name_is_gone() {
     let (world, _) = world();
     let path = world.mount_point().join("scratch");
-    let mut file = File::create_new(&path).unwrap();
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
     fs::remove_file(&path).unwrap();
     file.write_all(b"still here").unwrap();
     assert_eq!(file.metadata().unwrap().len(), 10);
     assert_eq!(errno(File::open(&path)), Errno::NOENT.raw_os_error());
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let mut bytes = [0; 10];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"still here", "not only from the page cache");
+    assert_eq!(file.metadata().unwrap().nlink(), 0);
+    let orphans = || fs::read_dir(orphans_of(&world)).unwrap().count();
+    assert_eq!(orphans(), 1, "the next daemon would find it");
+    drop(file);
+    eventually("it takes up no room once it is closed", || orphans() == 0);
+}
+
+fn orphans_of(world: &World) -> PathBuf {
+    let layers = fs::read_dir(world.cache_directory().join("views")).unwrap();
+    let orphans = layers.map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some("orphans".as_ref()));
+    orphans.unwrap()
+}
+
+#[test]
+fn a_place_in_a_folder_can_be_gone_back_to() {
+    let (world, commit) = world();
+    let folder = world.mount_point().join("modules");
+    fs::create_dir(&folder).unwrap();
+    (0..300).for_each(|number| fs::write(folder.join(format!("{number}")), "").unwrap());
+    for folder in [folder, world.repo("acme/tiny").join("snapshots").join(commit)] {
+        let mut open = Dir::read_from(File::open(&folder).unwrap()).unwrap();
+        let entries: Vec<_> = open.by_ref().map(Result::unwrap).collect();
+        for pair in entries.windows(2) {
+            open.seek(pair[0].offset()).unwrap();
+            assert_eq!(open.next().unwrap().unwrap().file_name(), pair[1].file_name());
+        }
+        open.seek(entries.last().unwrap().offset()).unwrap();
+        assert!(open.next().is_none());
+        open.rewind();
+        assert_eq!(open.count(), entries.len());
+    }
 }
 
 #[test]

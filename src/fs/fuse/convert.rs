@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 
 use fuser::{Errno, FileAttr, FileType, INodeNo, Request, TimeOrNow};
 
+use crate::db::RequestNumber;
 use crate::fs::attr::{Attr, Kind};
+use crate::fs::delivery::{Attempt, Delivery};
 use crate::fs::error::FsError;
 use crate::fs::scratch::{NewTime, Owner};
 use crate::tree::Node;
@@ -24,6 +26,14 @@ pub(super) fn text(name: &OsStr) -> Result<String, FsError> {
 
 pub(super) fn owner(request: &Request) -> Owner {
     Owner { uid: request.uid(), gid: request.gid() }
+}
+
+/// The kernel marks a request that a daemon had taken and not answered.
+pub(super) fn delivery(request: &Request) -> Delivery {
+    const RESENT: u64 = 1 << 63;
+    let number = request.unique().0;
+    let attempt = if number & RESENT == 0 { Attempt::First } else { Attempt::Again };
+    Delivery { request: RequestNumber(number & !RESENT), attempt }
 }
 
 pub(super) fn file_type(kind: Kind) -> FileType {

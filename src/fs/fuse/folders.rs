@@ -12,7 +12,8 @@ use crate::fs::list::Listed;
 /// is closed by nobody, or left open for long, does not stay in memory.
 pub(super) struct Folders {
     last: AtomicU64,
-    /// By node as well: a handle that an earlier daemon gave out must not find the listing of another folder.
+    /// By node as well: a handle that an earlier daemon gave out must not find the listing of another folder. One of the
+    /// same folder may be another's, which does no harm: places in it are the entries' own.
     open: moka::sync::Cache<(INodeNo, FileHandle), Arc<Vec<Listed>>>,
 }
 

@@ -25,14 +25,14 @@ use tokio::runtime::Handle;
 
 use super::attr::Attr;
 use super::error::FsError;
-use super::list::FolderMode;
+use super::list::{Cookie, FolderMode, listed_after};
 use super::lookup::Lookup;
 use super::model_fs::ModelFs;
 use super::passthrough::Passthrough;
 use super::read::OpenMode;
 use super::scratch::{Change, RenameMode};
 use crate::types::ByteRange;
-use convert::{errno, file_attr, file_type, new_time, node, owner, text};
+use convert::{delivery, errno, file_attr, file_type, new_time, node, owner, text};
 use folders::Folders;
 use reading::{read_from_afar, read_here};
 
@@ -133,6 +133,10 @@ impl Filesystem for Adapter {
         });
     }
 
+    fn forget(&self, _request: &Request, inode: INodeNo, _lookups: u64) {
+        self.fs.forget(node(inode));
+    }
+
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let fs = self.fs();
         self.answer(async move { fs.attr(node(inode)).await }, |attr| Self::reply_attr(reply, attr));
@@ -183,9 +187,9 @@ impl Filesystem for Adapter {
         if mode & 0o170_000 != REGULAR {
             return reply.error(Errno::EPERM);
         }
-        let (fs, name, owner) = (self.fs(), text(name), owner(request));
+        let (fs, name, owner, delivery) = (self.fs(), text(name), owner(request), delivery(request));
         let make = async move {
-            let attr = fs.create(node(parent), &name?, mode & 0o7777, owner, true).await?;
+            let attr = fs.create(node(parent), &name?, mode & 0o7777, owner, true, delivery).await?;
             fs.release(attr.node);
             Ok(attr)
         };
@@ -193,30 +197,35 @@ impl Filesystem for Adapter {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let (fs, name, owner) = (self.fs(), text(name), owner(request));
-        let make = async move { fs.mkdir(node(parent), &name?, mode & 0o7777, owner).await };
+        let (fs, name, owner, delivery) = (self.fs(), text(name), owner(request), delivery(request));
+        let make = async move { fs.mkdir(node(parent), &name?, mode & 0o7777, owner, delivery).await };
         self.answer(make, |attr| Self::reply_entry(reply, attr));
     }
 
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (fs, name) = (self.fs(), text(name));
-        self.answer(async move { fs.unlink(node(parent), &name?).await }, |done| Self::reply_empty(reply, done));
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (fs, name, delivery) = (self.fs(), text(name), delivery(request));
+        self.answer(async move { fs.unlink(node(parent), &name?, delivery).await }, |done| {
+            Self::reply_empty(reply, done)
+        });
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (fs, name) = (self.fs(), text(name));
-        self.answer(async move { fs.rmdir(node(parent), &name?).await }, |done| Self::reply_empty(reply, done));
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (fs, name, delivery) = (self.fs(), text(name), delivery(request));
+        self.answer(async move { fs.rmdir(node(parent), &name?, delivery).await }, |done| {
+            Self::reply_empty(reply, done)
+        });
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (fs, name, target, owner) = (self.fs(), text(name), text(target.as_os_str()), owner(request));
-        let make = async move { fs.symlink(node(parent), &name?, &target?, owner).await };
+        let delivery = delivery(request);
+        let make = async move { fs.symlink(node(parent), &name?, &target?, owner, delivery).await };
         self.answer(make, |attr| Self::reply_entry(reply, attr));
     }
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -231,14 +240,15 @@ impl Filesystem for Adapter {
         } else {
             RenameMode::Replace
         };
-        let (fs, name, new_name) = (self.fs(), text(name), text(new_name));
-        let rename = async move { fs.rename((node(parent), &name?), (node(new_parent), &new_name?), mode).await };
+        let (fs, name, new_name, delivery) = (self.fs(), text(name), text(new_name), delivery(request));
+        let rename =
+            async move { fs.rename((node(parent), &name?), (node(new_parent), &new_name?), mode, delivery).await };
         self.answer(rename, |done| Self::reply_empty(reply, done));
     }
 
-    fn link(&self, _request: &Request, inode: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (fs, name) = (self.fs(), text(name));
-        let link = async move { fs.link(node(inode), node(parent), &name?).await };
+    fn link(&self, request: &Request, inode: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (fs, name, delivery) = (self.fs(), text(name), delivery(request));
+        let link = async move { fs.link(node(inode), node(parent), &name?, delivery).await };
         self.answer(link, |attr| Self::reply_entry(reply, attr));
     }
 
@@ -374,8 +384,8 @@ impl Filesystem for Adapter {
                 Ok(listed) => listed,
                 Err(error) => return reply.error(error),
             };
-            for (index, entry) in listed.iter().enumerate().skip(offset as usize) {
-                if reply.add(INodeNo(entry.node.0), index as u64 + 1, file_type(entry.kind), &entry.name) {
+            for entry in listed_after(&listed, Cookie(offset)) {
+                if reply.add(INodeNo(entry.node.0), entry.cookie.0, file_type(entry.kind), &entry.name) {
                     break;
                 }
             }
@@ -415,8 +425,8 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let exclusive = flags & rustix::fs::OFlags::EXCL.bits() as i32 != 0;
-        let (fs, name, owner) = (self.fs(), text(name), owner(request));
-        let create = async move { fs.create(node(parent), &name?, mode & 0o7777, owner, exclusive).await };
+        let (fs, name, owner, delivery) = (self.fs(), text(name), owner(request), delivery(request));
+        let create = async move { fs.create(node(parent), &name?, mode & 0o7777, owner, exclusive, delivery).await };
         self.answer(create, |attr| match attr {
             Ok(attr) => reply.created(
                 &attr.lasting.duration(),

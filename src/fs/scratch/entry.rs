@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{HANDLE, Owner, Place, Result, Scratch, file, open_confined, rights, set_mode, token};
+use crate::fs::delivery::{Attempt, between_steps};
 
 /// What a rename does with a target that is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,13 +23,38 @@ pub enum RenameMode {
 }
 
 impl Scratch {
-    /// A new directory. `mode` is final; below a setgid directory it is setgid too.
-    pub fn mkdir(&self, path: &str, mode: u32, owner: Owner) -> Result<()> {
+    /// A new directory. `mode` is final; below a setgid directory it is setgid too. One that an earlier attempt has made
+    /// is finished.
+    pub fn mkdir(&self, path: &str, mode: u32, owner: Owner, attempt: Attempt) -> Result<()> {
         let made = self.place(path).and_then(|place| {
-            rustix::fs::mkdirat(&place.parent, place.name, Mode::RWXU)?;
+            match rustix::fs::mkdirat(&place.parent, place.name, Mode::RWXU) {
+                Err(Errno::EXIST) if attempt == Attempt::Again && self.is_new_directory(&place, owner)? => {}
+                made => made?,
+            }
+            between_steps();
             self.keep_if(self.finish_directory(&place, mode, owner), &place, AtFlags::REMOVEDIR)
         });
         made.map_err(|source| self.error("make", path, source))
+    }
+
+    /// Nobody can have entered it: the kernel has not told of it yet.
+    fn is_new_directory(&self, place: &Place<'_>, owner: Owner) -> io::Result<bool> {
+        let stat = rustix::fs::statat(&place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || !self.may_be_new(&stat, owner) {
+            return Ok(false);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = match open_confined(&place.parent, place.name, flags) {
+            // A mode that was asked for and keeps even the daemon out.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(true),
+            opened => opened?,
+        };
+        for entry in Dir::new(opened)? {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn finish_directory(&self, place: &Place<'_>, mode: u32, owner: Owner) -> io::Result<()> {
@@ -40,13 +66,26 @@ impl Scratch {
     }
 
     /// A new link; the target is text and never looked at.
-    pub fn symlink(&self, path: &str, target: &str, owner: Owner) -> Result<()> {
+    pub fn symlink(&self, path: &str, target: &str, owner: Owner, attempt: Attempt) -> Result<()> {
         let made = self.place(path).and_then(|place| {
-            rustix::fs::symlinkat(target, &place.parent, place.name)?;
+            match rustix::fs::symlinkat(target, &place.parent, place.name) {
+                Err(Errno::EXIST) if attempt == Attempt::Again && self.is_new_link(&place, target, owner)? => {}
+                made => made?,
+            }
+            between_steps();
             let link = open_confined(&place.parent, place.name, HANDLE);
             self.keep_if(link.and_then(|link| self.hand_over(&place, link, owner)), &place, AtFlags::empty())
         });
         made.map_err(|source| self.error("link", path, source))
+    }
+
+    fn is_new_link(&self, place: &Place<'_>, target: &str, owner: Owner) -> io::Result<bool> {
+        let link = open_confined(&place.parent, place.name, HANDLE)?;
+        let stat = rustix::fs::fstat(&link)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink || !self.may_be_new(&stat, owner) {
+            return Ok(false);
+        }
+        Ok(rustix::fs::readlinkat(link, "", Vec::new())?.as_bytes() == target.as_bytes())
     }
 
     /// The text of a link.
@@ -56,13 +95,16 @@ impl Scratch {
     }
 
     /// A second name for a file or link. Token files have one name only, so that no other one can loosen their mode.
-    pub fn link(&self, from: &str, to: &str) -> Result<()> {
+    pub fn link(&self, from: &str, to: &str, attempt: Attempt) -> Result<()> {
         let linked = self.place(from).and_then(|old| {
             let new = self.place(to)?;
             if token::is_token(from) || token::is_token(to) {
                 return Err(Errno::PERM.into());
             }
-            Ok(rustix::fs::linkat(&old.parent, old.name, &new.parent, new.name, AtFlags::empty())?)
+            match rustix::fs::linkat(&old.parent, old.name, &new.parent, new.name, AtFlags::empty()) {
+                Err(Errno::EXIST) if attempt == Attempt::Again && is_same(&old, &new)? => Ok(()),
+                linked => Ok(linked?),
+            }
         });
         linked.map_err(|source| self.error("link", to, source))
     }
@@ -101,4 +143,11 @@ impl Scratch {
         };
         Ok(rustix::fs::renameat_with(&old.parent, old.name, &new.parent, new.name, flags)?)
     }
+}
+
+/// Whether two names are of one file.
+fn is_same(one: &Place<'_>, other: &Place<'_>) -> io::Result<bool> {
+    let stat = |place: &Place<'_>| rustix::fs::statat(&place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW);
+    let (one, other) = (stat(one)?, stat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
-use super::{CONFINED, Owner, Place, Result, Scratch, open_confined, rights, set_mode, token};
+use super::{CONFINED, HANDLE, Owner, Place, Result, Scratch, open_confined, rights, set_mode, token};
+use crate::fs::delivery::{Attempt, between_steps};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub struct CreateFlags {
     pub exclusive: bool,
     /// A file that is there already becomes empty.
     pub truncate: bool,
+    pub attempt: Attempt,
 }
 
 /// A name that comes and goes between two looks at it.
@@ -57,10 +59,19 @@ impl Scratch {
     fn create_file(&self, path: &str, mode: u32, owner: Owner, flags: CreateFlags) -> io::Result<File> {
         let place = self.place(path)?;
         let truncate = if flags.truncate { OFlags::TRUNC } else { OFlags::empty() };
+        let mode = token::mode(path, mode);
         for _ in 0..ATTEMPTS {
-            match self.create_new(&place, token::mode(path, mode), owner) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !flags.exclusive => {}
-                made => return made,
+            let made = self.create_new(&place, mode, owner);
+            if !made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+                return made;
+            }
+            if flags.attempt == Attempt::Again
+                && let Some(file) = self.take_up_file(&place, mode, owner)?
+            {
+                return Ok(file);
+            }
+            if flags.exclusive {
+                return made;
             }
             match open_regular(&place, OFlags::RDWR | truncate) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -70,12 +81,34 @@ impl Scratch {
         Err(Errno::AGAIN.into())
     }
 
-    fn create_new(&self, place: &Place<'_>, mode: u32, owner: Owner) -> io::Result<File> {
+    pub(super) fn create_new(&self, place: &Place<'_>, mode: u32, owner: Owner) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat2(&place.parent, place.name, flags, NEW_FILE, CONFINED)?;
+        between_steps();
         let handed_over = self.hand_over(place, &file, owner).and_then(|()| set_mode(&file, rights(mode)));
         self.keep_if(handed_over, place, AtFlags::empty())?;
         Ok(file.into())
+    }
+
+    /// The new file of an earlier attempt, brought to its end. `None` for one that cannot be that.
+    fn take_up_file(&self, place: &Place<'_>, mode: u32, owner: Owner) -> io::Result<Option<File>> {
+        let handle = open_confined(&place.parent, place.name, HANDLE)?;
+        let stat = rustix::fs::fstat(&handle)?;
+        let is_new = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
+        if !is_new || stat.st_nlink != 1 || !self.may_be_new(&stat, owner) {
+            return Ok(None);
+        }
+        // Whatever the final mode is, a new file could be opened for both.
+        set_mode(&handle, NEW_FILE)?;
+        let file = open_regular(place, OFlags::RDWR)?;
+        self.hand_over(place, &file, owner)?;
+        set_mode(&file, rights(mode))?;
+        Ok(Some(file))
+    }
+
+    /// Whether an entry can come from an attempt for `owner`: nobody else's is ever given away.
+    pub(super) fn may_be_new(&self, stat: &Stat, owner: Owner) -> bool {
+        stat.st_uid == rustix::process::geteuid().as_raw() || self.gives_away && stat.st_uid == owner.uid
     }
 
     /// Gives a new entry to its owner. In a setgid directory its group is the directory's, as the kernel has made it.
@@ -85,7 +118,9 @@ impl Scratch {
         }
         let inherits = inherits_group(place)?;
         let gid = (!inherits).then(|| Gid::from_raw(owner.gid));
-        Ok(rustix::fs::chownat(entry, "", Some(Uid::from_raw(owner.uid)), gid, AtFlags::EMPTY_PATH)?)
+        rustix::fs::chownat(entry, "", Some(Uid::from_raw(owner.uid)), gid, AtFlags::EMPTY_PATH)?;
+        between_steps();
+        Ok(())
     }
 
     /// A new entry that could not become what was asked for is no entry.
@@ -123,7 +158,7 @@ impl Scratch {
 }
 
 /// Opens a file and nothing else: opening a FIFO would wait, and opening a device does things.
-fn open_regular(place: &Place<'_>, flags: OFlags) -> io::Result<File> {
+pub(super) fn open_regular(place: &Place<'_>, flags: OFlags) -> io::Result<File> {
     let found = rustix::fs::statat(&place.parent, place.name, AtFlags::SYMLINK_NOFOLLOW)?;
     check_regular(found.st_mode)?;
     // It may be another one by now, so it does not wait and is looked at again.

@@ -12,6 +12,7 @@
 mod attr;
 mod entry;
 mod file;
+mod orphan;
 mod token;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use rustix::io::Errno;
 pub use attr::{Change, NewTime, ScratchAttr, ScratchKind};
 pub use entry::RenameMode;
 pub use file::{Access, CreateFlags, OpenFlags};
+pub use orphan::Orphan;
 
 /// What a refused operation was about. The `source` keeps the kernel's own number.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub struct Owner {
 pub struct Scratch {
     path: PathBuf,
     root: OwnedFd,
+    /// Beside it: open files that have lost their names.
+    orphans: OwnedFd,
     /// Whether entries can be given to whoever asked for them; else they all belong to the daemon's user.
     gives_away: bool,
 }
@@ -96,7 +100,8 @@ impl Scratch {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())?;
         let gives_away = rustix::process::geteuid().is_root();
-        let scratch = Self { path: path.to_owned(), root, gives_away };
+        let orphans = orphan::open_folder(path)?;
+        let scratch = Self { path: path.to_owned(), root, orphans, gives_away };
         // A kernel or sandbox without openat2 is told of now, not at the first write.
         scratch.handle("")?;
         Ok(scratch)

@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
 use super::*;
+use crate::fs::delivery::Attempt;
 
 const USER: Owner = Owner { uid: 1234, gid: 2345 };
 
@@ -31,7 +32,7 @@ impl Layer {
 
     fn write(&self, path: &str, text: &str) {
         let mut file =
-            self.scratch.create(path, 0o644, USER, CreateFlags { truncate: true, exclusive: false }).unwrap();
+            self.scratch.create(path, 0o644, USER, CreateFlags { truncate: true, ..CreateFlags::default() }).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -83,7 +84,7 @@ fn try_everything(scratch: &Scratch, path: &str) {
         mtime: Some(NewTime::At(UNIX_EPOCH)),
         ..Change::default()
     };
-    let truncate = CreateFlags { truncate: true, exclusive: false };
+    let truncate = CreateFlags { truncate: true, ..CreateFlags::default() };
     let _ = scratch.create(path, 0o777, USER, truncate).map(|mut file| file.write_all(b"overwritten"));
     let open = OpenFlags { truncate: true, append: false };
     let _ = scratch.open_file(path, Access::ReadWrite, open).map(|mut file| file.write_all(b"overwritten"));
@@ -91,12 +92,12 @@ fn try_everything(scratch: &Scratch, path: &str) {
     for change in parts {
         let _ = scratch.set_attr(path, &change);
     }
-    let _ = scratch.mkdir(path, 0o777, USER);
+    let _ = scratch.mkdir(path, 0o777, USER, Attempt::First);
     let _ = scratch.ensure_dir(path);
-    let _ = scratch.symlink(path, "x", USER);
+    let _ = scratch.symlink(path, "x", USER, Attempt::First);
     let _ = scratch.sync(path, false);
-    let _ = scratch.link(path, "linked");
-    let _ = scratch.link("own", path);
+    let _ = scratch.link(path, "linked", Attempt::First);
+    let _ = scratch.link("own", path, Attempt::First);
     let _ = scratch.rename("own", path, RenameMode::Exchange);
     let _ = scratch.rename("own", path, RenameMode::Replace);
     let _ = scratch.rename(path, "moved", RenameMode::Replace);
@@ -156,7 +157,7 @@ fn a_symlink_swapped_in_between_never_leads_out() {
         for round in 0..3000 {
             let file = format!("real/sub/file-{round}");
             made += usize::from(layer.scratch.create(&file, 0o666, USER, CreateFlags::default()).is_ok());
-            let _ = layer.scratch.mkdir(&format!("real/sub/folder-{round}"), 0o777, USER);
+            let _ = layer.scratch.mkdir(&format!("real/sub/folder-{round}"), 0o777, USER, Attempt::First);
         }
         done.store(true, Ordering::Relaxed);
         assert!(made > 0, "the directory was there at times");
@@ -169,7 +170,7 @@ fn a_path_that_climbs_is_refused() {
     let layer = layer();
     for path in ["..", "../x", "a/../../x", "/etc/passwd", ".", "a/.", "a//b", "a/", "a\0b"] {
         assert_eq!(errno(layer.scratch.stat(path)), Errno::INVAL, "{path:?}");
-        assert_eq!(errno(layer.scratch.mkdir(path, 0o755, USER)), Errno::INVAL, "{path:?}");
+        assert_eq!(errno(layer.scratch.mkdir(path, 0o755, USER, Attempt::First)), Errno::INVAL, "{path:?}");
         assert!(layer.scratch.ensure_dir(path).is_err(), "{path:?}");
     }
     assert_eq!(errno(layer.scratch.rmdir("")), Errno::INVAL);
@@ -189,11 +190,11 @@ fn token_files_are_always_private() {
         layer.write("new", "hf_third");
         layer.scratch.rename(token, "new", RenameMode::Exchange).unwrap();
         assert_eq!((layer.mode(token), layer.text(token)), (0o600, "hf_third".to_owned()));
-        assert_eq!(errno(layer.scratch.link(token, "second")), Errno::PERM);
+        assert_eq!(errno(layer.scratch.link(token, "second", Attempt::First)), Errno::PERM);
         layer.scratch.unlink(token).unwrap();
-        assert_eq!(errno(layer.scratch.link("new", token)), Errno::PERM);
+        assert_eq!(errno(layer.scratch.link("new", token, Attempt::First)), Errno::PERM);
     }
-    layer.scratch.mkdir("folder", 0o755, USER).unwrap();
+    layer.scratch.mkdir("folder", 0o755, USER, Attempt::First).unwrap();
     layer.write("folder/token", "any");
     assert_eq!(layer.mode("folder/token"), 0o644, "only at the root is it a credential");
     fs::write(layer.on_disk("token"), "by hand").unwrap();
@@ -209,8 +210,8 @@ fn a_new_entry_belongs_to_who_asked_with_the_mode_asked() {
     }
     let layer = layer();
     layer.scratch.create("file", 0o666, USER, CreateFlags::default()).unwrap();
-    layer.scratch.mkdir("folder", 0o777, USER).unwrap();
-    layer.scratch.symlink("link", "/nowhere", USER).unwrap();
+    layer.scratch.mkdir("folder", 0o777, USER, Attempt::First).unwrap();
+    layer.scratch.symlink("link", "/nowhere", USER, Attempt::First).unwrap();
     for (path, kind) in
         [("file", ScratchKind::File), ("folder", ScratchKind::Directory), ("link", ScratchKind::Symlink)]
     {
@@ -230,11 +231,11 @@ fn a_setgid_directory_passes_its_group_on() {
         return;
     }
     let layer = layer();
-    layer.scratch.mkdir("shared", 0o2775, USER).unwrap();
+    layer.scratch.mkdir("shared", 0o2775, USER, Attempt::First).unwrap();
     let other = Owner { uid: 1, gid: 1 };
     layer.scratch.create("shared/file", 0o664, other, CreateFlags::default()).unwrap();
-    layer.scratch.mkdir("shared/folder", 0o775, other).unwrap();
-    layer.scratch.symlink("shared/link", "x", other).unwrap();
+    layer.scratch.mkdir("shared/folder", 0o775, other, Attempt::First).unwrap();
+    layer.scratch.symlink("shared/link", "x", other, Attempt::First).unwrap();
     for path in ["shared/file", "shared/folder", "shared/link"] {
         let attr = layer.scratch.stat(path).unwrap().unwrap();
         assert_eq!((attr.uid, attr.gid), (1, USER.gid), "{path}");
@@ -248,7 +249,7 @@ fn create_and_open_keep_truncate_or_append_as_asked() {
     layer.write("f", "abc");
     layer.scratch.create("f", 0o644, USER, CreateFlags::default()).unwrap();
     assert_eq!(layer.text("f"), "abc");
-    let exclusive = CreateFlags { exclusive: true, truncate: false };
+    let exclusive = CreateFlags { exclusive: true, ..CreateFlags::default() };
     assert_eq!(errno(layer.scratch.create("f", 0o644, USER, exclusive)), Errno::EXIST);
     let append = OpenFlags { append: true, truncate: false };
     let mut file = layer.scratch.open_file("f", Access::Write, append).unwrap();
@@ -286,7 +287,7 @@ fn a_links_attributes_are_its_own() {
     }
     let layer = layer();
     layer.write("f", "abc");
-    layer.scratch.symlink("link", "f", USER).unwrap();
+    layer.scratch.symlink("link", "f", USER, Attempt::First).unwrap();
     let before = layer.scratch.stat("f").unwrap();
     let own = Change { uid: Some(7), mtime: Some(NewTime::At(UNIX_EPOCH)), ..Change::default() };
     let link = layer.scratch.set_attr("link", &own).unwrap();
@@ -299,7 +300,7 @@ fn a_links_attributes_are_its_own() {
 #[test]
 fn virtual_parents_are_made_when_they_are_needed() {
     let layer = layer();
-    assert_eq!(errno(layer.scratch.mkdir("hub/.locks", 0o700, USER)), Errno::NOENT);
+    assert_eq!(errno(layer.scratch.mkdir("hub/.locks", 0o700, USER, Attempt::First)), Errno::NOENT);
     assert_eq!(layer.scratch.stat("hub/.locks").unwrap(), None);
     assert!(layer.scratch.list("hub").unwrap().is_empty());
     for _ in 0..2 {
@@ -322,7 +323,7 @@ fn a_rename_replaces_keeps_or_exchanges() {
     assert_eq!((layer.text("a"), layer.text("b")), ("b".to_owned(), "a".to_owned()));
     layer.scratch.rename("a", "b", RenameMode::Replace).unwrap();
     assert_eq!((layer.scratch.stat("a").unwrap(), layer.text("b")), (None, "b".to_owned()));
-    layer.scratch.link("b", "c").unwrap();
+    layer.scratch.link("b", "c", Attempt::First).unwrap();
     let (b, c) = (layer.scratch.stat("b").unwrap().unwrap(), layer.scratch.stat("c").unwrap().unwrap());
     assert_eq!((b.inode, b.nlink), (c.inode, 2));
 }
