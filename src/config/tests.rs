@@ -168,7 +168,7 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     assert_eq!(
         complaint("hub:\n  endpoint: http://h\n\ncach:\n  directory: /x\n", &[]),
         "weightfs.yaml, line 5: there is no setting `cach`; \
-         allowed here: cache, database, runtime_directory, hub, origin, mount, logging"
+         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, logging"
     );
     assert_eq!(
         complaint("hub:\n  offline: true\n  url: /y\n", &[]),
