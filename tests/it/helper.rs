@@ -4,6 +4,8 @@ mod island;
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
@@ -237,6 +239,60 @@ fn an_upgrade_keeps_the_daemons_user_and_its_readers() {
     drop(file);
     island.succeed(&["umount", &directory]);
     eventually("daemon and holder have ended", || island.is_quiet());
+}
+
+/// A trigger of autofs that nobody answers: whoever walks into it waits for ever, as for systemd while it mounts.
+const AUTOFS: &str = r#"
+mkfifo "$1" && exec 4<>"$1" && exec mount -i -t autofs -o "fd=4,pgrp=$2,minproto=5,maxproto=5,direct" none "$3"
+"#;
+
+#[test]
+fn a_mount_on_an_automount_point_does_not_wait_for_itself() {
+    let world = World::new();
+    let island = &world.island;
+    let directory = island.directory("hf");
+    let (fifo, group) = (island.path("fifo"), island.pid().to_string());
+    let made = island.run(&["sh", "-c", AUTOFS, "sh", fifo.to_str().unwrap(), &group, &directory]);
+    if !made.status.success() {
+        eprintln!("skipped: no autofs here: {}", error(&made));
+        return;
+    }
+    let (patience, options) = (["timeout", "-s", "KILL", "60"], world.options(""));
+    let mount = ["mount", "-t", "weightfs", "hub", &directory, "-o", &options];
+    island.succeed(&[patience.as_slice(), &mount].concat());
+    assert_eq!(island.mounts(&directory), ["autofs", "fuse.weightfs"]);
+    assert!(fs::read(world.model(&directory)).unwrap() == world.bytes);
+    let again = island.run(&[patience.as_slice(), &mount].concat());
+    assert!(error(&again).contains("already"), "{}", error(&again));
+    island.succeed(&["umount", &directory]);
+    eventually("daemon and holder have ended", || island.is_quiet());
+    assert_eq!(island.mounts(&directory), ["autofs"]);
+}
+
+#[test]
+fn a_daemon_that_is_broken_into_borrows_little_of_its_holder() {
+    let world = World::new();
+    let island = &world.island;
+    let directory = island.directory("hf");
+    world.mount(&directory, "");
+    let lock = fs::read_to_string(island.inside("/var/cache/weightfs-weightfs/weightfs/lock")).unwrap();
+    let socket = island.inside(lock.lines().nth(2).unwrap());
+    let holder = mount_helper::client::Holder::connect(&socket).unwrap();
+    // /run is a tmpfs there.
+    let run = island.inside("/run");
+    let number = nix::libc::minor(fs::metadata(&run).unwrap().dev());
+    let name = format!("{number} /run");
+    let file = fs::File::open("/etc/passwd").unwrap();
+    holder.keep(&name, &[file.as_fd()]).unwrap();
+    for lazy in [false, true] {
+        // What is not its own counts as gone.
+        holder.unmount(&name, lazy).unwrap();
+    }
+    assert!(island.mounts("/run").contains(&"tmpfs".to_owned()));
+    holder.forget(&name).unwrap();
+    let refused = holder.register(&format!("{} {directory}", island.connection(&directory)), file.as_fd());
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    island.succeed(&["umount", &directory]);
 }
 
 #[test]

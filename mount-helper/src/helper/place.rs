@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::statfs::statfs;
+use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use super::failure::Failure;
 use crate::fuse::{self, FILESYSTEM_TYPE};
@@ -72,8 +73,10 @@ fn refuse_inside(table: &[Mount], directory: &Path) -> Result<(), Failure> {
 
 fn check(directory: &Path) -> Result<(), Failure> {
     let shown = directory.display();
-    match std::fs::metadata(directory) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
+    // On an automount point, whoever triggers it waits for the mount that this is.
+    let found = statat(CWD, directory, AtFlags::NO_AUTOMOUNT).map_err(io::Error::from);
+    match found.map(|found| FileType::from_raw_mode(found.st_mode)) {
+        Ok(kind) if kind.is_dir() => Ok(()),
         Ok(_) => Err(Failure::mount(format!("{shown} is no directory; name one to mount at"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let remedy = format!("make it first (mkdir -p {shown}), or let mount(8) do it: -o X-mount.mkdir");

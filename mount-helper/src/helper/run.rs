@@ -233,7 +233,10 @@ fn join(caller: &Caller<'_>, holder: &Path, mount: &Mount) -> Result<(), Failure
 
 /// As the user whose file it is: it lies where that user may put links.
 fn open_log(path: &Path, account: &Account) -> io::Result<File> {
-    as_user(account.ids(), || OpenOptions::new().append(true).create(true).mode(0o600).open(path))
+    let mut options = OpenOptions::new();
+    // Nor a pipe that nobody reads.
+    options.append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NONBLOCK);
+    as_user(account.ids(), || options.open(path))
 }
 
 enum Heard {

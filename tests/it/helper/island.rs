@@ -106,6 +106,12 @@ impl Island {
         table.lines().filter(at_directory).filter_map(kind).collect()
     }
 
+    /// The number of the FUSE connection at a directory.
+    pub fn connection(&self, directory: &str) -> u32 {
+        let shown = self.succeed(&["findmnt", "-n", "-o", "MAJ:MIN", directory]);
+        shown.trim().split(':').nth(1).unwrap().parse().unwrap()
+    }
+
     /// The only daemon of a user.
     pub fn daemon(&self, user: &str) -> Value {
         let runtime = if user == "root" { "/run/weightfs".to_owned() } else { format!("/run/weightfs-{user}") };
