@@ -29,6 +29,7 @@ fn mount(state: MountState) -> proto::MountStatus {
         allow_other: state.order.allow_other,
         detached: state.detached,
         passthrough: state.passthrough,
+        survival: state.survival,
         drop_behind_bytes: state.order.drop_behind,
     }
 }

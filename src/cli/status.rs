@@ -66,6 +66,7 @@ fn json(statuses: &[StatusReply]) -> Value {
             "allow_other": mount.allow_other,
             "detached": mount.detached,
             "passthrough": mount.passthrough,
+            "survival": mount.survival,
             "drop_behind_bytes": mount.drop_behind_bytes,
         })
     };
@@ -125,13 +126,14 @@ fn room(status: &StatusReply) -> String {
 }
 
 fn mounts(mounts: &[MountStatus], terminal: bool) -> Table {
-    let mut table = table(&["MOUNT", "HUB", "ACCESS", "PASSTHROUGH"], terminal);
+    let mut table = table(&["MOUNT", "HUB", "ACCESS", "PASSTHROUGH", "SURVIVAL"], terminal);
     for mount in mounts {
         let mut access = vec![if mount.authenticated { "with token" } else { "anonymous" }];
         access.extend(mount.offline.then_some("offline"));
         access.extend(mount.allow_other.then_some("all users"));
         access.extend(mount.detached.then_some("unmounted, still in use"));
-        table.add_row([mount.directory.as_str(), mount.endpoint.as_str(), &access.join(", "), &mount.passthrough]);
+        let access = access.join(", ");
+        table.add_row([&mount.directory, &mount.endpoint, &access, &mount.passthrough, &mount.survival]);
     }
     table
 }
@@ -162,6 +164,7 @@ mod tests {
             allow_other: false,
             detached: false,
             passthrough: "on".to_owned(),
+            survival: "on".to_owned(),
             drop_behind_bytes: None,
         };
         StatusReply {
@@ -193,9 +196,9 @@ mod tests {
 Cache /var/cache/weightfs with 3.0 GiB; weightfs 0.1.0, pid 4711, up 1 h 2 min
 Limit 100.0 GiB, room for 50.0 GiB more
 
- MOUNT    HUB                     ACCESS               PASSTHROUGH
- /mnt/hf  https://huggingface.co  with token, offline  on
- /b       https://huggingface.co  anonymous            off: why
+ MOUNT    HUB                     ACCESS               PASSTHROUGH  SURVIVAL
+ /mnt/hf  https://huggingface.co  with token, offline  on           on
+ /b       https://huggingface.co  anonymous            off: why     on
 
  MODEL              REVISION  COMMIT        FILES      SIZE    CACHED  PINNED
  acme/tiny          main      0123456789ab  11/11   1.0 MiB  complete  yes
@@ -234,7 +237,8 @@ Limit 100.0 GiB, room for 50.0 GiB more
             daemon["mounts"][0],
             json!({
                 "directory": "/mnt/hf", "endpoint": "https://huggingface.co", "offline": true, "authenticated": true,
-                "allow_other": false, "detached": false, "passthrough": "on", "drop_behind_bytes": null,
+                "allow_other": false, "detached": false, "passthrough": "on", "survival": "on",
+                "drop_behind_bytes": null,
             })
         );
         assert_eq!(

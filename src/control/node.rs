@@ -55,6 +55,8 @@ pub struct MountState {
     pub detached: bool,
     /// `on`, or `off` and why; empty while it is being mounted.
     pub passthrough: String,
+    /// Whether it outlives the daemon: `on`, or `off` and why not; empty while it is being mounted.
+    pub survival: String,
 }
 
 /// What an unmount came to.
@@ -199,7 +201,7 @@ impl Node {
         let id = MountId(register.next);
         register.next += 1;
         register.begun += 1;
-        let state = MountState { order: order.clone(), detached, passthrough: String::new() };
+        let state = MountState { order: order.clone(), detached, passthrough: String::new(), survival: String::new() };
         register.entries.insert(id, Entry { state, mounted: None });
         self.changes.send_replace(());
         Ok(Seat { node: self.clone(), id })
@@ -365,8 +367,8 @@ async fn end_one(directory: PathBuf, mounted: Arc<dyn Mounted>, patience: Durati
 
 impl Entry {
     fn now(&self) -> MountState {
-        let passthrough = self.mounted.as_ref().map_or_else(String::new, |mounted| mounted.passthrough());
-        MountState { passthrough, ..self.state.clone() }
+        let Some(mounted) = &self.mounted else { return self.state.clone() };
+        MountState { passthrough: mounted.passthrough(), survival: mounted.survival(), ..self.state.clone() }
     }
 
     fn live(&self) -> Option<(PathBuf, Arc<dyn Mounted>)> {

@@ -45,6 +45,8 @@ pub trait Mounted: Send + Sync + 'static {
     async fn finished(&self);
     /// Whether complete files are passed through: `on`, or `off` and why.
     fn passthrough(&self) -> String;
+    /// Whether it outlives the daemon: `on`, or `off` and why not.
+    fn survival(&self) -> String;
     /// Takes it from its directory; with `lazy` even while it is in use.
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError>;
     /// Whether the kernel still has it at its directory.
@@ -131,6 +133,10 @@ impl Mounted for Session {
 
     fn passthrough(&self) -> String {
         Session::passthrough(self)
+    }
+
+    fn survival(&self) -> String {
+        Session::survival(self)
     }
 
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {

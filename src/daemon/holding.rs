@@ -1,7 +1,8 @@
 //! The daemon and its holder: what an earlier daemon left, the order to hand over, and a new holder when the first has died.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +22,8 @@ use crate::fs::survival::{self, HeldMount, HolderStore, Keeper, ServiceManager};
 const LISTEN: Duration = Duration::from_secs(10);
 /// Of the names of holders' sockets.
 const PREFIX: &str = "h-";
+/// What runs here, even if its file was replaced or removed.
+const THIS_IMAGE: &str = "/proc/self/exe";
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Which of a mount's daemons this process is to be.
@@ -200,12 +203,11 @@ fn replace(keeper: &Keeper, old: &Path, give_up: Duration) -> io::Result<(Watch,
     let pid = std::process::id();
     let socket = old.with_file_name(format!("{PREFIX}{:08x}", rand::random::<u32>()));
     let recipe = Recipe { socket: socket.clone(), give_up, arguments };
-    let mut command = Command::new(program());
-    command.arg0("weightfs").args(recipe.words());
-    // What this daemon was told, once.
-    for name in [HOLDER_VARIABLE, STANDBY_VARIABLE, READY_VARIABLE] {
-        command.env_remove(name);
-    }
+    // Not what lies at its path by now: that may be about to be found unable to serve.
+    let mut command = Command::new(THIS_IMAGE);
+    command.arg0("weightfs").args(recipe.words()).env_remove(HOLDER_VARIABLE).env_remove(STANDBY_VARIABLE);
+    // Whoever waited for this daemon has long had its word.
+    command.env_remove(READY_VARIABLE);
     command.env(ADOPT_VARIABLE, pid.to_string()).stdin(Stdio::null());
     let mut child = command.spawn()?;
     let deadline = Instant::now() + LISTEN;
@@ -240,8 +242,34 @@ pub fn new_socket(runtime: &Path, control: &Path) -> Result<PathBuf, SocketError
     Ok(folder.join(format!("{PREFIX}{:08x}", rand::random::<u32>())))
 }
 
-/// This program, by its path where it still is there: an upgrade puts the next version at the same place. One that was
-/// removed can still be started by its open file.
+/// This program, by its path: an upgrade puts the next version at the same place. One that was removed can still be started
+/// by its open file.
 pub fn program() -> PathBuf {
-    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
+    let there = std::env::current_exe().ok().map(place).filter(|path| path.exists());
+    there.unwrap_or_else(|| THIS_IMAGE.into())
+}
+
+/// Of a program that another file has replaced since it was started the kernel tells the path with a mark behind it.
+fn place(program: PathBuf) -> PathBuf {
+    const MARK: &[u8] = b" (deleted)";
+    match program.as_os_str().as_bytes().strip_suffix(MARK) {
+        Some(path) if !program.exists() => OsStr::from_bytes(path).into(),
+        _ => program,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_replaced_is_found_where_it_lay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weightfs");
+        assert_eq!(place(path.clone()), path);
+        let marked = folder.path().join("weightfs (deleted)");
+        assert_eq!(place(marked.clone()), path);
+        std::fs::write(&marked, "of that name").unwrap();
+        assert_eq!(place(marked.clone()), marked);
+    }
 }

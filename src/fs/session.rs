@@ -99,10 +99,14 @@ pub struct Ground {
     pub keeper: Option<Arc<Keeper>>,
 }
 
+/// Who keeps a mount, and what of it.
+type KeptBy = (Arc<Keeper>, Arc<KeptMount>);
+
 /// A mount that answers. Dropping it does not unmount: `unmount` does, and then `finished` returns.
 pub struct Session {
     directory: PathBuf,
     fs: Weak<ModelFs>,
+    survival: String,
     kept: Option<(Arc<Keeper>, MountName)>,
     ended: watch::Receiver<bool>,
 }
@@ -144,13 +148,13 @@ impl Session {
         });
         let failed = |source| SessionError::Handshake { directory: directory.clone(), source };
         let (session, agreement, device) = handshake.await.map_err(failed)?;
-        let keeper = Self::keep(&plan, &directory, &ground, agreement, &device).await;
-        if let Some((_, kept)) = &keeper {
+        let kept = Self::keep(&plan, &directory, &ground, agreement, &device).await;
+        if let Ok((_, kept)) = &kept {
             fs.passthrough.keep_in(kept.clone());
         }
-        Self::try_passthrough(&fs, &device, keeper.as_ref(), &ground.cache).await;
+        Self::try_passthrough(&fs, &device, kept.as_ref().ok(), &ground.cache).await;
         Self::raise_read_ahead(directory.clone()).await;
-        Self::serve(fs, session, directory, keeper)
+        Self::serve(fs, session, directory, kept)
     }
 
     /// Goes on with a mount that an earlier daemon served. Its readers have waited meanwhile.
@@ -174,7 +178,7 @@ impl Session {
         let resumed = blocking(move || connection::resume(adapter, Self::config(), &kept.device, &header.agreement));
         let failed = |source| SessionError::Handshake { directory: directory.clone(), source };
         let session = resumed.await.map_err(failed)?;
-        Self::serve(fs, session, directory, keeper)
+        Self::serve(fs, session, directory, keeper.ok_or_else(|| "nobody keeps it".to_owned()))
     }
 
     async fn model_fs(
@@ -198,45 +202,31 @@ impl Session {
         Ok(Arc::new(ModelFs::new(view, tree, cache, metrics, nodes, scratch)))
     }
 
-    /// Puts the mount where a later daemon finds it.
+    /// Puts the mount where a later daemon finds it, or says why it ends with this one.
     async fn keep(
         plan: &MountPlan,
         directory: &Path,
         ground: &Ground,
         agreement: Agreement,
         device: &OwnedFd,
-    ) -> Option<(Arc<Keeper>, Arc<KeptMount>)> {
-        let keeper = ground.keeper.clone()?;
+    ) -> Result<KeptBy, String> {
+        let nobody = "nobody keeps it: the daemon is in the foreground, or daemon.held is false";
+        let keeper = ground.keeper.clone().ok_or(nobody)?;
         if !agreement.has_resend() {
-            tracing::warn!(
-                "this kernel cannot send requests again that a dead daemon took (Linux 6.9 and newer can): the                             mount does not survive its daemon"
-            );
-            return None;
+            return Err("this kernel cannot send requests again; Linux 6.9 and newer can".to_owned());
         }
         let header = plan.header(directory, &ground.database, agreement);
         let (directory, device) = (directory.to_owned(), device.try_clone());
         let keep = move || {
-            let kept =
-                KeptMount { name: MountName::of(&directory)?, device: device?, state: StateFile::create(&header)? };
-            let kept = Arc::new(kept);
+            let (name, state) = (MountName::of(&directory)?, StateFile::create(&header)?);
+            let kept = Arc::new(KeptMount { name, device: device?, state });
             keeper.keep(kept.clone())?;
             io::Result::Ok((keeper, kept))
         };
-        match blocking(keep).await {
-            Ok(kept) => Some(kept),
-            Err(error) => {
-                tracing::warn!(%error, "the mount does not survive its daemon: nobody keeps it");
-                None
-            }
-        }
+        blocking(keep).await.map_err(|error| error.to_string())
     }
 
-    async fn try_passthrough(
-        fs: &Arc<ModelFs>,
-        device: &OwnedFd,
-        keeper: Option<&(Arc<Keeper>, Arc<KeptMount>)>,
-        cache: &BlockCache,
-    ) {
+    async fn try_passthrough(fs: &Arc<ModelFs>, device: &OwnedFd, keeper: Option<&KeptBy>, cache: &BlockCache) {
         let holder = keeper.map(|(keeper, kept)| (keeper.clone(), kept.name.clone()));
         let backings = device.try_clone().map(|device| Backings::new(device, holder));
         let (fs, sample) = (fs.clone(), cache.sample_file());
@@ -247,19 +237,21 @@ impl Session {
         fs: Arc<ModelFs>,
         session: fuser::Session<Adapter>,
         directory: PathBuf,
-        keeper: Option<(Arc<Keeper>, Arc<KeptMount>)>,
+        kept: Result<KeptBy, String>,
     ) -> Result<Self, SessionError> {
-        tracing::info!(directory = %directory.display(), passthrough = fs.passthrough(), "how complete files are served");
+        let survival = kept.as_ref().map_or_else(|why| format!("off: {why}"), |_| "on".to_owned());
+        let (place, passthrough) = (directory.display(), fs.passthrough());
+        tracing::info!(directory = %place, passthrough, survival, "how it is served");
         let names = session.notifier();
         let known = Arc::downgrade(&fs);
         let ended = Self::run(session, directory.clone())?;
         tokio::spawn(Self::drop_behind(fs.clone(), names.clone(), ended.clone()));
         tokio::spawn(Self::move_names(fs, names, ended.clone()));
-        let kept = keeper.map(|(keeper, kept)| (keeper, kept.name.clone()));
+        let kept = kept.ok().map(|(keeper, kept)| (keeper, kept.name.clone()));
         if let Some((keeper, name)) = kept.clone() {
             tokio::spawn(Self::forget(keeper, name, ended.clone()));
         }
-        Ok(Self { directory, fs: known, kept, ended })
+        Ok(Self { directory, fs: known, survival, kept, ended })
     }
 
     /// A mount that has ended is not to be kept.
@@ -339,6 +331,11 @@ impl Session {
     /// `on`, or `off` and why complete files are not passed through.
     pub fn passthrough(&self) -> String {
         self.fs.upgrade().map_or_else(|| "off: the mount has ended".to_owned(), |fs| fs.passthrough())
+    }
+
+    /// Whether the mount outlives its daemon: `on`, or `off` and why not.
+    pub fn survival(&self) -> String {
+        self.survival.clone()
     }
 
     fn config() -> fuser::Config {

@@ -3,7 +3,6 @@
 //! What happens is thrown by dice. A failure prints their seed: `WEIGHTFS_KILLS_SEED` brings the same choices again (not
 //! the same timing), `WEIGHTFS_KILLS` sets how many kills there are.
 
-mod originals;
 mod readers;
 mod record;
 
@@ -22,7 +21,7 @@ use weightfs::daemon::lock::{self, LockState};
 
 use crate::harness::{Dice, eventually, number_from};
 use crate::machine::Machine;
-use originals::Original;
+use crate::originals::{self, Original};
 use readers::Reader;
 use record::Record;
 

@@ -12,6 +12,7 @@ pub struct Machine {
     folder: tempfile::TempDir,
     mounts: Vec<PathBuf>,
     endpoint: String,
+    program: PathBuf,
     is_held: bool,
 }
 
@@ -21,7 +22,14 @@ impl Machine {
     }
 
     pub fn at(endpoint: &str) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), mounts: Vec::new(), endpoint: endpoint.to_owned(), is_held: true }
+        let folder = tempfile::tempdir().unwrap();
+        let program = env!("CARGO_BIN_EXE_weightfs").into();
+        Self { folder, mounts: Vec::new(), endpoint: endpoint.to_owned(), program, is_held: true }
+    }
+
+    /// From now on commands run the program that lies there.
+    pub fn install(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Its daemons are followed by no other ones when they die.
@@ -43,7 +51,7 @@ impl Machine {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weightfs"));
+        let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
             command.env_remove(name);
         }

@@ -38,6 +38,8 @@ pub struct Lifecycle {
     give_up: Duration,
     serving: Option<Serving>,
     standby: Option<Standby>,
+    /// An upgrade that waits until a daemon is ready, and who asked for it.
+    wanted: Option<Wanted>,
     /// The program of a daemon that has handed over, until the one after it is ready.
     former: Option<OwnedFd>,
     /// Whether any daemon was ever ready: before that, its end is the holder's.
@@ -49,6 +51,10 @@ pub struct Lifecycle {
     /// It was told to end.
     ending: bool,
     outcome: Option<u8>,
+}
+
+struct Wanted {
+    asker: Option<u64>,
 }
 
 struct Serving {
@@ -86,6 +92,7 @@ impl Lifecycle {
             give_up,
             serving: None,
             standby: None,
+            wanted: None,
             former: None,
             was_ready: false,
             without: None,
@@ -142,12 +149,15 @@ impl Lifecycle {
         peers.socket(peer).map_or(Ok(()), |socket| self.store.send_all(socket))
     }
 
-    pub fn ready(&mut self, pid: Pid) {
+    pub fn ready(&mut self, pid: Pid, peers: &mut Peers) {
         let Some(serving) = self.serving.as_mut().filter(|serving| serving.process.pid == pid) else { return };
         serving.ready = Some(Instant::now());
         serving.deadline = None;
         self.was_ready = true;
         self.former = None;
+        if let Some(Wanted { asker }) = self.wanted.take() {
+            self.upgrade(asker, peers);
+        }
     }
 
     pub fn bye(&mut self, pid: Pid) {
@@ -187,12 +197,15 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Starts the next daemon beside the one that serves.
+    /// Starts the next daemon beside the one that serves, once that one is ready.
     pub fn upgrade(&mut self, asker: Option<u64>, peers: &mut Peers) {
-        let begun = if self.ending || self.serving.as_ref().is_none_or(|serving| serving.ready.is_none()) {
-            Err("no daemon is ready now that could hand over; try again in a moment".to_owned())
-        } else if self.standby.is_some() {
+        let begun = if self.ending {
+            Err("the mounts are about to be unmounted".to_owned())
+        } else if self.standby.is_some() || self.wanted.is_some() {
             Err("another upgrade is under way".to_owned())
+        } else if self.serving.as_ref().is_none_or(|serving| serving.ready.is_none()) {
+            self.wanted = Some(Wanted { asker });
+            return;
         } else {
             self.program
                 .start_standby(&self.socket)

@@ -100,7 +100,7 @@ impl Peers {
                 self.tell(number, "done", "")
             }
             "ready" => {
-                lifecycle.ready(pid);
+                lifecycle.ready(pid, self);
                 self.tell(number, "done", "")
             }
             "bye" => {

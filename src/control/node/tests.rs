@@ -85,6 +85,10 @@ impl Mounted for TestMount {
         "on".to_owned()
     }
 
+    fn survival(&self) -> String {
+        "on".to_owned()
+    }
+
     async fn unmount(&self, lazy: bool) -> Result<(), UnmountError> {
         if self.busy && !lazy {
             return Err(UnmountError::Busy { directory: "/busy".into(), processes: Vec::new(), mounts: Vec::new() });

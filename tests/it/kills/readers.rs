@@ -11,9 +11,9 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use rustix::io::Errno;
 
-use super::originals::Original;
 use super::{MIB, Storm};
 use crate::harness::Dice;
+use crate::originals::{self, Original};
 use crate::passthrough::Map;
 
 /// What a read may fail with when the daemon dies under it, or lies dead: a mount that has lost its daemon, a read that
@@ -47,12 +47,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Mostly the newest model.
     fn choose(&mut self) -> &'a Original {
-        let begun = self.storm.begun.load(Ordering::Acquire);
-        let age = if self.dice.once_in(4) { self.dice.below(begun) } else { begun - 1 };
-        let model = &self.storm.ages[age];
-        &model[self.dice.below(model.len())]
+        originals::choose(&self.storm.ages, self.storm.begun.load(Ordering::Acquire), &mut self.dice)
     }
 
     fn read_some(&mut self, original: &Original) -> io::Result<()> {

@@ -11,7 +11,7 @@ use weightfs::db::Database;
 use weightfs::types::{BLOCK_SIZE, Blob};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::originals::Original;
+use crate::originals::Original;
 
 #[derive(Default)]
 pub struct Record(HashMap<Blob, Recorded>);

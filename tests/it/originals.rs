@@ -1,4 +1,4 @@
-//! What the Hub has, and so what every read must give.
+//! What the Hub has, and so what every read must give, while daemons are killed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use test_hub::{Files, Hub};
 use weightfs::types::{BLOCK_SIZE, Blob, BlobId};
 
-use super::MIB;
-use crate::harness::noise;
+use crate::harness::{Dice, noise};
+
+const MIB: usize = 1 << 20;
 
 /// Of each kind one: a git file, content that is proved before it is served, and content that is proved at its end.
 const FILES: [(&str, usize); 4] = [
@@ -55,6 +56,13 @@ impl Original {
         let etag = self.blob.id.etag();
         cache.join("blobs").join(self.blob.id.tag()).join(&etag[..2]).join(format!("{etag}-{}", self.blob.size))
     }
+}
+
+/// One of those of the first `begun` ages, mostly of the newest.
+pub fn choose<'a>(ages: &'a [Vec<Original>], begun: usize, dice: &mut Dice) -> &'a Original {
+    let age = if dice.once_in(4) { dice.below(begun) } else { begun - 1 };
+    let model = &ages[age];
+    &model[dice.below(model.len())]
 }
 
 /// A model for each age.
