@@ -4,6 +4,7 @@
 //! read. Never install it setuid: it serves root alone, and an ordinary user needs none of it.
 
 mod account;
+mod call;
 mod failure;
 mod hold;
 mod options;
@@ -15,8 +16,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use call::Call;
 use failure::Failure;
-use options::Call;
 
 const HELP: &str = include_str!("helper/help.txt");
 
@@ -26,7 +27,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if arguments.next_if(|first| first == hold::WORD).is_some() {
         return hold::run(arguments);
     }
-    let done = match options::parse(arguments) {
+    let done = match call::parse(arguments) {
         Ok(Call::Help) => {
             print(HELP);
             Ok(())

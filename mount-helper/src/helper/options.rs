@@ -1,38 +1,15 @@
-//! What mount(8) says: its arguments and the text behind `-o`, taken apart. Pure: nothing here looks at the machine.
+//! The text behind `-o` of mount(8), taken apart. Pure: nothing here looks at the machine.
 //!
 //! The settings are not known here. What is neither mount(8)'s, the kernel's nor the helper's own goes on to
 //! `weightfs mount` as a flag, and that program says what is wrong with it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::mount::MsFlags;
 
-/// What may be mounted, as the first word of a line in fstab.
-const SOURCES: [&str; 1] = ["hub"];
-
-/// One call of this program.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Call {
-    Help,
-    Version,
-    Mount(Box<Request>),
-}
-
-/// What to mount, where and how.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Request {
-    /// As it shows in the list of mounts. mount(8) compares it with fstab to tell what is mounted already.
-    pub source: String,
-    pub directory: PathBuf,
-    /// The mount namespace to do it in.
-    pub namespace: Option<PathBuf>,
-    /// Everything but the mount itself.
-    pub fake: bool,
-    pub verbose: bool,
-    pub options: Options,
-}
+use super::call::Wrong;
 
 /// What stands behind `-o`.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,9 +41,6 @@ impl Default for Options {
         }
     }
 }
-
-/// Said as it is; the program's name stands before it.
-pub type Wrong = String;
 
 /// For mount(8) itself, fstab(5), systemd, or what holds for every mount of ours; nothing is to be done about it.
 const PASSED_OVER: [&str; 36] = [
@@ -128,96 +102,9 @@ const REFUSED: [(&str, &str); 12] = [
     ("version", "`mount.weightfs --version` shows it"),
 ];
 
-/// The program's arguments without its name: `SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`, in any order.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Wrong> {
-    let mut arguments = arguments.into_iter();
-    let mut places = Vec::new();
-    let (mut fake, mut verbose, mut namespace) = (false, false, None);
-    let mut options = Options::default();
-    let mut only_places = false;
-    while let Some(argument) = arguments.next() {
-        let bytes = argument.as_bytes();
-        if only_places || bytes == b"-" || !bytes.starts_with(b"-") {
-            places.push(argument);
-            continue;
-        }
-        match bytes {
-            b"--" => only_places = true,
-            b"--help" => return Ok(Call::Help),
-            b"--version" => return Ok(Call::Version),
-            _ if bytes.starts_with(b"--") => return Err(unknown_flag(&argument)),
-            _ => {
-                let mut letters = bytes[1..].iter();
-                while let Some(letter) = letters.next() {
-                    let value = |letters: &[u8]| match letters {
-                        [] => None,
-                        rest => Some(OsString::from_vec(rest.to_vec())),
-                    };
-                    match letter {
-                        // Unknown settings are found out by the program that has them; there is no mtab any more.
-                        b's' | b'n' => {}
-                        b'f' => fake = true,
-                        b'v' => verbose = true,
-                        b'h' => return Ok(Call::Help),
-                        b'V' => return Ok(Call::Version),
-                        b'o' | b't' | b'N' => {
-                            let Some(value) = value(letters.as_slice()).or_else(|| arguments.next()) else {
-                                return Err(format!("-{} wants a value behind it", char::from(*letter)));
-                            };
-                            match letter {
-                                b'o' => options.add(&value)?,
-                                b't' => check_type(&value)?,
-                                _ => namespace = Some(namespace_path(value)),
-                            }
-                            break;
-                        }
-                        _ => return Err(unknown_flag(&argument)),
-                    }
-                }
-            }
-        }
-    }
-    let [source, directory] = <[OsString; 2]>::try_from(places).map_err(|places| match places.len() {
-        0 => "it wants what to mount and where: mount.weightfs hub DIR [-o OPTIONS]".to_owned(),
-        1 => format!("it wants what to mount before where: mount.weightfs hub {}", places[0].display()),
-        _ => format!("`{}` is one word too many; quote what has spaces in it", places[2].display()),
-    })?;
-    let source = check_source(&source)?;
-    Ok(Call::Mount(Box::new(Request { source, directory: directory.into(), namespace, fake, verbose, options })))
-}
-
-fn unknown_flag(argument: &OsStr) -> Wrong {
-    format!(
-        "`{}` is no flag of it; `mount.weightfs --help` shows them, and settings stand behind -o",
-        argument.display()
-    )
-}
-
-fn check_type(kind: &OsStr) -> Result<(), Wrong> {
-    match kind.as_bytes() {
-        b"weightfs" | b"fuse.weightfs" => Ok(()),
-        _ => Err(format!("-t {}: the type is weightfs or fuse.weightfs", kind.display())),
-    }
-}
-
-fn check_source(source: &OsStr) -> Result<String, Wrong> {
-    let known = SOURCES.into_iter().find(|known| source == *known);
-    known.map(str::to_owned).ok_or_else(|| {
-        format!("`{}` cannot be mounted; what can: {} (the Hugging Face Hub)", source.display(), SOURCES.join(", "))
-    })
-}
-
-/// mount(8) takes a process's number or a file.
-fn namespace_path(value: OsString) -> PathBuf {
-    match value.to_str().map(str::parse::<u32>) {
-        Some(Ok(pid)) => format!("/proc/{pid}/ns/mnt").into(),
-        _ => value.into(),
-    }
-}
-
 impl Options {
     /// Takes in one `-o`. Of options that contradict each other the last one counts.
-    fn add(&mut self, text: &OsStr) -> Result<(), Wrong> {
+    pub fn add(&mut self, text: &OsStr) -> Result<(), Wrong> {
         for option in split(text.as_bytes())? {
             let (name, value) = match option.iter().position(|byte| *byte == b'=') {
                 Some(at) => (&option[..at], Some(&option[at + 1..])),
@@ -347,54 +234,17 @@ fn unquoted(value: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn call(line: &str) -> Result<Call, Wrong> {
-        parse(line.split(' ').filter(|word| !word.is_empty()).map(OsString::from))
-    }
-
-    fn request(line: &str) -> Request {
-        match call(line) {
-            Ok(Call::Mount(request)) => *request,
-            other => panic!("{line}: {other:?}"),
-        }
+    fn read(text: &str) -> Result<Options, Wrong> {
+        let mut options = Options::default();
+        options.add(text.as_ref()).map(|()| options)
     }
 
     fn options(text: &str) -> Options {
-        request(&format!("hub /mnt -o {text}")).options
+        read(text).unwrap()
     }
 
-    fn wrong(line: &str) -> String {
-        call(line).unwrap_err()
-    }
-
-    #[test]
-    fn a_call_of_mount_8_is_understood_in_every_order_it_has() {
-        let plain = request("hub /mnt/hf -o rw");
-        assert_eq!((plain.source.as_str(), plain.directory.to_str()), ("hub", Some("/mnt/hf")));
-        assert_eq!((plain.fake, plain.verbose), (false, false));
-        assert_eq!(plain.options, Options::default());
-        for line in
-            ["hub /mnt -sfnv -t weightfs -o offline", "-o offline -v -s hub -n /mnt -f", "-fvooffline -- hub /mnt"]
-        {
-            let full = request(line);
-            assert_eq!((full.fake, full.verbose), (true, true), "{line}");
-            assert_eq!(full.options.words, ["--offline"], "{line}");
-        }
-        assert_eq!(request("hub /mnt -N 12").namespace.unwrap(), PathBuf::from("/proc/12/ns/mnt"));
-        assert_eq!(request("hub /mnt -N /run/netns/a").namespace.unwrap(), PathBuf::from("/run/netns/a"));
-        assert_eq!(call("--help"), Ok(Call::Help));
-        assert_eq!(call("hub -V"), Ok(Call::Version));
-    }
-
-    #[test]
-    fn a_wrong_call_is_told_what_is_wrong() {
-        assert!(wrong("").contains("what to mount and where"));
-        assert!(wrong("/mnt").contains("mount.weightfs hub /mnt"));
-        assert!(wrong("hub /mnt more").contains("`more` is one word too many"));
-        assert!(wrong("s3 /mnt").contains("what can: hub"));
-        assert!(wrong("hub /mnt -t ext4").contains("weightfs or fuse.weightfs"));
-        assert!(wrong("hub /mnt -x").contains("`-x` is no flag"));
-        assert!(wrong("hub /mnt --offline").contains("settings stand behind -o"));
-        assert!(wrong("hub /mnt -o").contains("-o wants a value"));
+    fn wrong(text: &str) -> String {
+        read(text).unwrap_err()
     }
 
     #[test]
@@ -428,7 +278,6 @@ mod tests {
             "--runtime-directory=/r",
         ];
         assert_eq!(options(text).words, expected);
-        assert_eq!(options("offline -o token_file=/t").words, ["--offline", "--token-file=/t"]);
     }
 
     #[test]
@@ -436,7 +285,7 @@ mod tests {
         let options = options(r#"token_file="/a,b=c",context="system_u:object_r:x_t:s0:c1,c2",offline"#);
         assert_eq!(options.words, ["--token-file=/a,b=c", "--offline"]);
         assert_eq!(options.contexts, [r#"context="system_u:object_r:x_t:s0:c1,c2""#]);
-        assert!(wrong(r#"hub /mnt -o token_file="/a,b"#).contains("not closed"));
+        assert!(wrong(r#"token_file="/a,b"#).contains("not closed"));
     }
 
     #[test]
@@ -446,29 +295,26 @@ mod tests {
         assert_eq!(options.program, Some("/opt/weightfs".into()));
         assert_eq!(options.words, ["--allow-other"]);
         assert_eq!(self::options("allow_other=no").allow_other, Some(false));
-        assert!(wrong("hub /mnt -o run_as").contains("run_as=VALUE"));
+        assert!(wrong("run_as").contains("run_as=VALUE"));
     }
 
     #[test]
     fn what_has_no_sense_is_refused_and_a_secret_is_not_repeated() {
-        assert!(wrong("hub /mnt -o ro").contains("read-only"));
-        assert!(wrong("hub /mnt -o remount,rw").contains("unmount it"));
-        for line in ["hub /mnt -o token=hf_secret", "hub /mnt -o hf-token=hf_secret", "hub /mnt -o token=\"hf_secret"] {
+        assert!(wrong("ro").contains("read-only"));
+        assert!(wrong("remount,rw").contains("unmount it"));
+        for line in ["token=hf_secret", "hf-token=hf_secret", "token=\"hf_secret"] {
             let said = wrong(line);
             assert!(!said.contains("hf_secret"), "{said}");
         }
-        assert!(wrong("hub /mnt -o token=x").contains("token_file"));
-        assert!(wrong("hub /mnt -o foreground").contains("--foreground"));
+        assert!(wrong("token=x").contains("token_file"));
+        assert!(wrong("foreground").contains("--foreground"));
     }
 
     #[test]
     fn no_option_becomes_another_word_than_one_flag() {
         for text in ["-evil", "--config=/x", "=x", "a b", "näme=1"] {
-            let line = ["hub", "/mnt", "-o", text].map(OsString::from);
-            assert!(parse(line).is_err(), "{text}");
+            assert!(read(text).is_err(), "{text}");
         }
-        let line = ["hub", "/mnt", "-o", "cache_dir=/with space --evil"].map(OsString::from);
-        let Ok(Call::Mount(request)) = parse(line) else { panic!("it is a call") };
-        assert_eq!(request.options.words, ["--cache-directory=/with space --evil"]);
+        assert_eq!(options("cache_dir=/with space --evil").words, ["--cache-directory=/with space --evil"]);
     }
 }

@@ -17,9 +17,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::account::Account;
+use super::call::Request;
 use super::failure::Failure;
 use super::hold::{self, Orders};
-use super::options::{Options, Request};
+use super::options::Options;
 use super::place;
 use super::program::{self, Caller, Daemon, Plan};
 
