@@ -4,7 +4,8 @@
 //! when it dies, and hands the descriptors on; docs/design/0015-survival.md has the whole of it. It knows nothing of
 //! models, never speaks FUSE, opens no network connection and reads no configuration.
 //!
-//! [`holder`] is the process, [`client`] the daemon's end, [`wire`] what goes between them, [`fuse`] what needs privilege.
+//! [`holder`] is the process, [`client`] the daemon's end, `wire` what goes between them, [`fuse`] what needs privilege.
+//! [`helper`] is the program that mount(8) runs, which becomes a holder with few rights.
 
 pub mod client;
 pub mod fuse;

@@ -1,10 +1,11 @@
 //! Open files that have lost their last name. The next daemon must find them too, so they stay on disk until the kernel
 //! forgets their node.
 //!
-//! A FORGET that is under way when a daemon dies is lost; what it was about goes at the next fresh mount.
+//! A FORGET that is under way when a daemon dies is lost, so the next one asks the kernel which it still has.
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -73,9 +74,8 @@ impl ModelFs {
 
     /// Nobody has it open, or it keeps its name.
     pub(super) fn drop_orphan(&self, node: Node) {
-        if self.orphans.inodes.lock().remove(&node).is_some()
-            && let Err(error) = self.scratch.remove_orphan(node.0)
-        {
+        let was_kept = self.orphans.inodes.lock().remove(&node).is_some();
+        if was_kept && let Err(error) = self.scratch.remove_orphan(node.0) {
             tracing::warn!(%error, "a removed file takes up room until the next fresh mount");
         }
     }
@@ -83,6 +83,21 @@ impl ModelFs {
     /// The kernel has forgotten a node: nobody has it open.
     pub fn forget(&self, node: Node) {
         self.drop_orphan(node);
+    }
+
+    /// What the kernel has forgotten while no daemon, or a dying one, listened.
+    pub(super) fn forget_orphans(&self, kernel_has: impl Fn(Node) -> io::Result<bool>) {
+        let kept: Vec<Node> = self.orphans.inodes.lock().keys().copied().collect();
+        for node in kept {
+            match kernel_has(node) {
+                Ok(true) => {}
+                Ok(false) => self.drop_orphan(node),
+                Err(error) => {
+                    tracing::debug!(%error, "the kernel does not tell which files are open; they are kept");
+                    return;
+                }
+            }
+        }
     }
 
     /// Whether [`Self::open_without_name`] finds a file.

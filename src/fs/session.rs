@@ -175,9 +175,14 @@ impl Session {
         Self::try_passthrough(&fs, &kept.device, keeper.as_ref(), &ground.cache).await;
         let taking = fs.clone();
         blocking(move || taking.take_over(backings)).await?;
-        let resumed = blocking(move || connection::resume(adapter, Self::config(), &kept.device, &header.agreement));
+        let device = kept.clone();
+        let resumed = blocking(move || connection::resume(adapter, Self::config(), &device.device, &header.agreement));
         let failed = |source| SessionError::Handshake { directory: directory.clone(), source };
         let session = resumed.await.map_err(failed)?;
+        let forgotten = fs.clone();
+        tokio::spawn(blocking(move || {
+            forgotten.forget_orphans(|node| connection::has_inode(&kept.device, INodeNo(node.0)));
+        }));
         Self::serve(fs, session, directory, keeper.ok_or_else(|| "nobody keeps it".to_owned()))
     }
 
