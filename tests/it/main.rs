@@ -22,6 +22,7 @@ mod reading;
 mod reference;
 mod space;
 mod storm;
+mod systemd;
 mod transfer;
 mod verbs;
 mod writing;
