@@ -10,6 +10,7 @@ mod import;
 mod job;
 mod model;
 mod mount;
+mod plan;
 mod progress;
 mod reaching;
 mod reference;
@@ -54,6 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Mount(mount::MountCommand),
+    MountPlan(plan::PlanCommand),
     Umount(umount::UmountCommand),
     Upgrade(upgrade::UpgradeCommand),
     Status(status::StatusCommand),
@@ -97,6 +99,7 @@ impl Command {
                 let config = load(common.layer.with(command.settings.layer.clone()))?;
                 command.run(config)
             }
+            Command::MountPlan(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
             Command::Umount(command) => command.run(&load(common.layer.clone())?),
             Command::Upgrade(command) => command.run(&load(common.layer.clone())?),
             Command::Status(command) => command.run(&load(common.layer.clone())?),
