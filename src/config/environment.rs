@@ -8,6 +8,7 @@ use mount_helper::{HOLDER_VARIABLE, STANDBY_VARIABLE};
 
 use super::error::ConfigError;
 use super::layers::{Given, Layer, Source, Written};
+use super::model_express::{self, Meaning};
 use super::settings::{SETTINGS, Setting, setting};
 
 const PREFIX: &str = "WEIGHTFS_";
@@ -44,7 +45,7 @@ impl Surroundings {
             match value.into_string() {
                 Ok(value) if value.is_empty() => {}
                 Ok(value) => drop(variables.insert(name, value)),
-                Err(_) if name.starts_with(PREFIX) || name.starts_with("HF_") => {
+                Err(_) if [PREFIX, model_express::PREFIX, "HF_"].iter().any(|prefix| name.starts_with(prefix)) => {
                     return Err(ConfigError::NotText { name });
                 }
                 Err(_) => {}
@@ -59,9 +60,10 @@ impl Surroundings {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// The file that `--config` or WEIGHTFS_CONFIG names. It must be there, unlike the default one.
+    /// The file that `--config` or a variable names. It must be there, unlike the default one.
     pub fn config_file(&self, flag: Option<PathBuf>) -> Option<PathBuf> {
-        let named = flag.or_else(|| self.variable(CONFIG_VARIABLE).map(PathBuf::from));
+        let by_variable = || [CONFIG_VARIABLE, model_express::CONFIG_VARIABLE].iter().find_map(|name| self.variable(name));
+        let named = flag.or_else(|| by_variable().map(PathBuf::from));
         named.map(|path| self.absolute(&path))
     }
 
@@ -84,9 +86,10 @@ pub fn own_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
     let mut layer = Layer::default();
     for (name, value) in surroundings.variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         match SETTINGS.iter().find(|setting| setting.variable() == *name) {
+            // Before anything else: a service may be called weightfs-server, and WEIGHTFS_SERVER_PORT is a setting.
+            _ if is_service_link(name, value) => {}
             Some(setting) => give(&mut layer, setting, surroundings.given(name, value))?,
             None if OWN.contains(&name.as_str()) => {}
-            None if is_service_link(name, value) => {}
             None => {
                 let allowed: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
                 let allowed = format!("{CONFIG_VARIABLE}, {}", allowed.join(", "));
@@ -97,14 +100,41 @@ pub fn own_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
     Ok(layer)
 }
 
-/// Kubernetes sets `NAME_SERVICE_HOST`, `NAME_PORT=tcp://…` and more for every service; one may be called `weightfs`.
+/// The settings under the names that a ModelExpress deployment has for them, and what is to be told of the others. They
+/// are no errors: the variables of its other programs may stand beside ours.
+pub fn model_express_layer(surroundings: &Surroundings) -> Result<(Layer, Vec<String>), ConfigError> {
+    let (mut layer, mut remarks) = (Layer::default(), Vec::new());
+    let variables = surroundings.variables.iter().filter(|(name, _)| name.starts_with(model_express::PREFIX));
+    for (name, value) in variables.filter(|(name, value)| !is_service_link(name, value)) {
+        match model_express::meaning(name) {
+            // The name that follows from the key comes first in the alphabet, and wins.
+            Meaning::Setting(setting) if layer.0.contains_key(setting.key) => {
+                setting.check(&surroundings.given(name, value))?;
+            }
+            Meaning::Setting(setting) => give(&mut layer, setting, surroundings.given(name, value))?,
+            Meaning::Foreign => {}
+            Meaning::Unknown => {
+                remarks.push(format!("{name} names no setting and has no effect; `weightfs config show` has all names"));
+            }
+        }
+    }
+    Ok((layer, remarks))
+}
+
+/// Kubernetes sets `NAME_SERVICE_HOST`, `NAME_PORT=tcp://…` and more for every service of a namespace; one may be called
+/// `weightfs`, `model-express` or `model-express-server`.
 fn is_service_link(name: &str, value: &str) -> bool {
-    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
-    let of_a_port = ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| name.contains(protocol)) && name.contains("_PORT_");
-    name.ends_with("_SERVICE_HOST")
-        || name.contains("_SERVICE_PORT")
-        || name.ends_with("_PORT") && is_address
-        || of_a_port
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    // NAME_PORT_8001_TCP and, below it, _PROTO, _PORT and _ADDR.
+    let of_a_port = name.match_indices("_PORT_").any(|(at, marker)| {
+        let mut parts = name[at + marker.len()..].splitn(3, '_');
+        parts.next().is_some_and(is_number)
+            && parts.next().is_some_and(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
+            && parts.next().is_none_or(|rest| ["PROTO", "PORT", "ADDR"].contains(&rest))
+    });
+    let number = name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_");
+    name.ends_with("_SERVICE_HOST") || number && is_number(value) || name.ends_with("_PORT") && is_url || of_a_port
 }
 
 /// HF_ENDPOINT, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, read as the Hub's own clients read them. Those that say where a

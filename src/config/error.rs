@@ -12,6 +12,10 @@ pub enum ConfigError {
     BadValue { place: Source, key: &'static str, found: String, expected: String },
     #[error("{place}: there is no setting `{key}`; allowed here: {allowed}")]
     UnknownKey { place: Source, key: String, allowed: String },
+    #[error("{place}: there is no setting `{key}`: {advice}")]
+    ForeignKey { place: Source, key: String, advice: &'static str },
+    #[error("{place}: `{key}` is given twice: as `{name}` here, and above under its other name; leave one of them")]
+    Twice { place: Source, key: &'static str, name: String },
     #[error("{name}: there is no setting of that name; allowed: {allowed}")]
     UnknownVariable { name: String, allowed: String },
     #[error("{name}: its value is not valid UTF-8")]

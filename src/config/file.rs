@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 use super::environment::Surroundings;
 use super::error::ConfigError;
 use super::layers::{Given, Layer, Source, Written};
+use super::model_express;
 use super::settings::{SETTINGS, Setting, setting};
 
 /// A configuration is a page; anything longer is the wrong file.
@@ -52,9 +53,10 @@ impl File<'_> {
             let key = format!("{group}{name}");
             let place = Source::File { path: self.path.to_owned(), line: referenced.line() };
             // One way to write a key, so that no key is given twice.
-            let known = setting(&key).filter(|_| !name.contains('.'));
+            let known = setting(&key).or_else(|| model_express::key(&key)).filter(|_| !name.contains('.'));
             match (known, value) {
-                (Some(setting), value) => self.give(setting, value, place)?,
+                (Some(setting), value) => self.give(setting, &key, value, place)?,
+                (None, value) if key == model_express::POLICY_KEY => check_policy(value, place)?,
                 (None, Tree::Map(below)) if is_group(&key) => self.take_map(&format!("{key}."), below)?,
                 // `cache:` with nothing below it sets nothing.
                 (None, Tree::Scalar(Written::Null)) if is_group(&key) => {}
@@ -62,21 +64,44 @@ impl File<'_> {
                     let group = format!("{key}.");
                     return Err(ConfigError::UnknownKey { place, key, allowed: allowed_below(&group) });
                 }
-                (None, _) => return Err(ConfigError::UnknownKey { place, key, allowed: allowed_below(group) }),
+                (None, _) => {
+                    return Err(match model_express::advice(&key) {
+                        Some(advice) => ConfigError::ForeignKey { place, key, advice },
+                        None => ConfigError::UnknownKey { place, key, allowed: allowed_below(group) },
+                    });
+                }
             }
         }
         Ok(())
     }
 
-    fn give(&mut self, setting: &'static Setting, value: Tree, source: Source) -> Result<(), ConfigError> {
-        let written = match value {
-            Tree::Scalar(written) => written,
-            Tree::Map(_) => Written::Map,
-        };
-        let given = Given { written, source, base: None, home: self.surroundings.home.clone() };
+    /// `name` is the key as it is written.
+    fn give(
+        &mut self,
+        setting: &'static Setting,
+        name: &str,
+        value: Tree,
+        source: Source,
+    ) -> Result<(), ConfigError> {
+        let given = Given { written: value.written(), source, base: None, home: self.surroundings.home.clone() };
         setting.check(&given)?;
+        if self.layer.0.contains_key(setting.key) {
+            return Err(ConfigError::Twice { place: given.source, key: setting.key, name: name.to_owned() });
+        }
         self.layer.0.insert(setting.key, given);
         Ok(())
+    }
+}
+
+fn check_policy(value: Tree, place: Source) -> Result<(), ConfigError> {
+    match value.written() {
+        Written::Text(word) if word == model_express::POLICY => Ok(()),
+        other => Err(ConfigError::BadValue {
+            place,
+            key: model_express::POLICY_KEY,
+            found: other.to_string(),
+            expected: format!("{}, the only policy, or left out", model_express::POLICY),
+        }),
     }
 }
 
@@ -100,6 +125,15 @@ fn allowed_below(group: &str) -> String {
 enum Tree {
     Scalar(Written),
     Map(Vec<(String, Spanned<Tree>)>),
+}
+
+impl Tree {
+    fn written(self) -> Written {
+        match self {
+            Tree::Scalar(written) => written,
+            Tree::Map(_) => Written::Map,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Tree {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A flag, without its dashes.
+    /// A flag, a long one without its dashes.
     CommandLine(&'static str),
     /// An environment variable.
     Environment(String),
@@ -20,6 +20,7 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Source::CommandLine(flag) if flag.starts_with('-') => f.write_str(flag),
             Source::CommandLine(flag) => write!(f, "--{flag}"),
             Source::Environment(name) => f.write_str(name),
             Source::File { path, line } => write!(f, "{}, line {line}", path.display()),

@@ -9,8 +9,10 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod layers;
+mod model_express;
 mod places;
 mod reference;
+mod sample;
 mod settings;
 mod token;
 mod value;
@@ -20,8 +22,9 @@ pub use error::ConfigError;
 pub use layers::{Given, Layer, Source, Written};
 pub use places::Places;
 pub use reference::reference;
+pub use sample::sample;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
-pub use value::{CheckedReads, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds};
+pub use value::{CheckedReads, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint};
 
 use std::path::PathBuf;
 
@@ -33,6 +36,10 @@ pub struct Config {
     pub surroundings: Surroundings,
     /// That of `--config`.
     pub file: Option<PathBuf>,
+    /// The file that was read.
+    pub read_file: Option<PathBuf>,
+    /// What somebody should know who looks for why a setting has no effect.
+    pub remarks: Vec<String>,
     /// Highest first; the command line is always there.
     layers: Vec<Layer>,
 }
@@ -41,15 +48,16 @@ impl Config {
     /// Reads the file and the environment and lays `command_line` over them. `file` is that of `--config`.
     pub fn load(command_line: Layer, file: Option<PathBuf>, surroundings: Surroundings) -> Result<Self, ConfigError> {
         let places = Places::find(&surroundings)?;
-        let mut layers =
-            vec![command_line, environment::own_layer(&surroundings)?, environment::hub_layer(&surroundings)?];
-        if let Some(path) = surroundings.config_file(file.clone()) {
-            layers.push(file::read(&path, &surroundings)?);
-        } else if places.config_file.exists() {
-            layers.push(file::read(&places.config_file, &surroundings)?);
+        let (model_express, remarks) = environment::model_express_layer(&surroundings)?;
+        let own = environment::own_layer(&surroundings)?;
+        let mut layers = vec![command_line, own, model_express, environment::hub_layer(&surroundings)?];
+        let named = surroundings.config_file(file.clone());
+        let read_file = named.or_else(|| Some(places.config_file.clone()).filter(|path| path.exists()));
+        if let Some(path) = &read_file {
+            layers.push(file::read(path, &surroundings)?);
         }
         let settings = Settings::from_layers(&layers, &places)?;
-        Ok(Self { settings, places, surroundings, file, layers })
+        Ok(Self { settings, places, surroundings, file, read_file, remarks, layers })
     }
 
     /// What flags gave.

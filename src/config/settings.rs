@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value as Json;
+
 use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
+use super::model_express;
 use super::places::Places;
 use super::value::{
-    Bytes, CheckedReads, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, Value,
+    Bytes, CheckedReads, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint, Value,
 };
 
 /// What is known of a setting without its type.
@@ -39,6 +42,11 @@ pub enum Flag {
 impl Setting {
     pub fn variable(&self) -> String {
         format!("WEIGHTFS_{}", self.field.to_ascii_uppercase())
+    }
+
+    /// What the same variable is called in a ModelExpress deployment.
+    pub fn alias(&self) -> String {
+        format!("{}{}", model_express::PREFIX, self.field.to_ascii_uppercase())
     }
 
     /// Completes "it must be …".
@@ -93,6 +101,11 @@ macro_rules! settings {
             pub(super) fn from_layers(layers: &[Layer], places: &Places) -> Result<Self, ConfigError> {
                 $(let $field = read::<$type>(layers, $key)?.unwrap_or_else(|| $default(places));)*
                 Ok(Self { $($field,)* })
+            }
+
+            /// Every key with its value, in the order of the table.
+            pub fn values(&self) -> Vec<(&'static Setting, Json)> {
+                SETTINGS.iter().zip([$(self.$field.json(),)*]).collect()
             }
         }
     };
@@ -308,6 +321,27 @@ settings! {
         default: |_| None,
         shown: "null: standard error, in the background weightfs.log in the cache directory",
         help: "A file that log lines are appended to"
+    }
+    logging_structured: bool {
+        key: "logging.structured",
+        flag: Flag::No,
+        default: |_| false,
+        shown: "false",
+        help: "Say in each log line also which source line and thread it comes from; in json the fields of a line then are keys of the line itself"
+    }
+    client_endpoint: ServerEndpoint {
+        key: "client.endpoint",
+        flag: Flag::All("endpoint"),
+        default: |_| ServerEndpoint::local(),
+        shown: "http://localhost:8001",
+        help: "The service that commands ask which ask one over the network"
+    }
+    client_timeout_seconds: Seconds<1, 3600> {
+        key: "client.timeout_seconds",
+        flag: Flag::All("timeout"),
+        default: |_| Seconds::new::<30>(),
+        shown: "30",
+        help: "How long a command waits for that service"
     }
 }
 

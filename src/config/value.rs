@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use super::layers::{Given, Written};
 
 /// A type of setting.
@@ -16,6 +18,9 @@ pub trait Value: Sized {
 
     /// `None` refuses what was given.
     fn read(given: &Given) -> Option<Self>;
+
+    /// As a YAML file would have it.
+    fn json(&self) -> Json;
 }
 
 /// What was written, if it is text: a bare word or a YAML string.
@@ -45,6 +50,10 @@ impl Value for PathBuf {
             None => None,
         }
     }
+
+    fn json(&self) -> Json {
+        self.to_string_lossy().into()
+    }
 }
 
 impl<T: Value> Value for Option<T> {
@@ -59,6 +68,10 @@ impl<T: Value> Value for Option<T> {
             Written::Null => Some(None),
             _ => T::read(given).map(Some),
         }
+    }
+
+    fn json(&self) -> Json {
+        self.as_ref().map_or(Json::Null, T::json)
     }
 }
 
@@ -79,6 +92,10 @@ impl Value for bool {
             },
             _ => None,
         }
+    }
+
+    fn json(&self) -> Json {
+        (*self).into()
     }
 }
 
@@ -112,12 +129,31 @@ impl<const MIN: u64, const MAX: u64> Value for Seconds<MIN, MAX> {
     const HINT: &'static str = "SECONDS";
 
     fn expected() -> String {
-        format!("a whole number of seconds from {MIN} to {MAX}")
+        format!("a whole number of seconds from {MIN} to {MAX}, or a time such as 90s, 30m, 2h30m or 7d")
     }
 
     fn read(given: &Given) -> Option<Self> {
-        given.whole_number().filter(|seconds| (MIN..=MAX).contains(seconds)).map(Self)
+        let seconds = given.whole_number().or_else(|| text(given).and_then(time_with_units));
+        seconds.filter(|seconds| (MIN..=MAX).contains(seconds)).map(Self)
     }
+
+    fn json(&self) -> Json {
+        self.0.into()
+    }
+}
+
+/// `2h30m`: whole numbers, each with its unit, the larger units first.
+fn time_with_units(word: &str) -> Option<u64> {
+    const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+    let (mut rest, mut seconds) = (word, None);
+    for (unit, factor) in UNITS {
+        if let Some((digits, after)) = rest.split_once(unit) {
+            let part = digits.parse::<u64>().ok()?.checked_mul(factor)?;
+            seconds = Some(seconds.unwrap_or(0_u64).checked_add(part)?);
+            rest = after;
+        }
+    }
+    seconds.filter(|_| rest.is_empty())
 }
 
 /// How many of something, from `MIN` to `MAX`.
@@ -145,6 +181,10 @@ impl<const MIN: u64, const MAX: u64> Value for Count<MIN, MAX> {
 
     fn read(given: &Given) -> Option<Self> {
         given.whole_number().filter(|count| (MIN..=MAX).contains(count)).map(Self)
+    }
+
+    fn json(&self) -> Json {
+        self.0.into()
     }
 }
 
@@ -177,6 +217,10 @@ impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
             _ => given.whole_number(),
         };
         bytes.filter(|bytes| (MIN..=MAX).contains(bytes)).map(Self)
+    }
+
+    fn json(&self) -> Json {
+        self.0.into()
     }
 }
 
@@ -217,14 +261,64 @@ impl Value for Endpoint {
     }
 
     fn read(given: &Given) -> Option<Self> {
-        let text = text(given)?.trim();
-        let url = url::Url::parse(text).ok()?;
-        let plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.has_host();
-        (plain && matches!(url.scheme(), "http" | "https")).then(|| Self(text.trim_end_matches('/').to_owned()))
+        plain_url(text(given)?.trim()).map(Self)
+    }
+
+    fn json(&self) -> Json {
+        self.0.as_str().into()
+    }
+}
+
+/// Without a slash at the end.
+fn plain_url(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.has_host();
+    (plain && matches!(url.scheme(), "http" | "https")).then(|| text.trim_end_matches('/').to_owned())
+}
+
+/// Where a service listens: a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerEndpoint(String);
+
+impl ServerEndpoint {
+    pub fn local() -> Self {
+        Self("http://localhost:8001".to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> Option<(String, u16)> {
+        let url = url::Url::parse(&self.0).ok()?;
+        // An IPv6 address without its brackets.
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default()?))
+    }
+}
+
+impl Value for ServerEndpoint {
+    const HINT: &'static str = "URL";
+
+    fn expected() -> String {
+        "an http:// or https:// URL, or a bare HOST:PORT".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        match text(given)?.trim() {
+            text if text.contains("://") => plain_url(text),
+            text => plain_url(&format!("http://{text}")),
+        }
+        .map(Self)
+    }
+
+    fn json(&self) -> Json {
+        self.0.as_str().into()
     }
 }
 
@@ -256,6 +350,10 @@ macro_rules! words {
 
             fn read(given: &Given) -> Option<Self> {
                 match text(given)? { $($word => Some($name::$variant),)* _ => None }
+            }
+
+            fn json(&self) -> Json {
+                self.as_str().into()
             }
         }
     };
@@ -303,5 +401,13 @@ impl Value for PassthroughWish {
             (Some("off"), _) | (_, Written::Bool(false)) => Some(Self::Off),
             _ => None,
         }
+    }
+
+    fn json(&self) -> Json {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        }
+        .into()
     }
 }

@@ -22,7 +22,10 @@ pub enum LoggingError {
 /// Once a process.
 pub fn init(config: &Config) -> Result<(), LoggingError> {
     let settings = &config.settings;
-    let flag = matches!(config.source("logging.level"), Some(Source::CommandLine(_)));
+    let flag = match config.source("logging.level") {
+        Some(Source::CommandLine(flag)) => Some(*flag),
+        _ => None,
+    };
     let filter = choose_filter(settings.logging_level, flag, config.surroundings.variable("RUST_LOG"));
     let filter = EnvFilter::try_new(&filter)
         .map_err(|cause| LoggingError::Filter { filter: filter.clone(), cause: cause.to_string() })?;
@@ -34,20 +37,33 @@ pub fn init(config: &Config) -> Result<(), LoggingError> {
             (BoxMakeWriter::new(Mutex::new(file)), false)
         }
     };
+    let structured = settings.logging_structured;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(writer);
-    // Only a second call in one process fails, and then the first one's log is as good.
-    let _ = match settings.logging_format {
+    let lines = lines.with_file(structured).with_line_number(structured).with_thread_names(structured);
+    let first = match settings.logging_format {
         LogFormat::Pretty => lines.try_init(),
         LogFormat::Compact => lines.compact().try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Json => lines.json().flatten_event(structured).try_init(),
     };
+    // Only a second call in one process fails, and then the first one's log is as good.
+    if first.is_ok() {
+        for remark in &config.remarks {
+            tracing::warn!("{remark}");
+        }
+    }
     Ok(())
 }
 
+/// The flag that asks for everything, also what the crates below us log.
+pub const EVERYTHING: &str = "-vvv";
+
 /// RUST_LOG is finer than a level, so it wins, but not over what was typed just now.
-fn choose_filter(level: LogLevel, from_flag: bool, rust_log: Option<&str>) -> String {
-    if let Some(filter) = rust_log.filter(|_| !from_flag) {
+fn choose_filter(level: LogLevel, flag: Option<&str>, rust_log: Option<&str>) -> String {
+    if let Some(filter) = rust_log.filter(|_| flag.is_none()) {
         return filter.to_owned();
+    }
+    if flag == Some(EVERYTHING) {
+        return "trace".to_owned();
     }
     match level {
         LogLevel::Error => "error".to_owned(),
@@ -64,15 +80,16 @@ mod tests {
 
     #[test]
     fn rust_log_wins_over_the_level_and_the_flag_over_rust_log() {
-        assert_eq!(choose_filter(LogLevel::Info, false, Some("weightfs::cache=trace")), "weightfs::cache=trace");
-        assert_eq!(choose_filter(LogLevel::Warn, true, Some("weightfs::cache=trace")), "warn");
-        assert_eq!(choose_filter(LogLevel::Debug, false, None), "info,fuser=warn,weightfs=debug");
+        assert_eq!(choose_filter(LogLevel::Info, None, Some("weightfs::cache=trace")), "weightfs::cache=trace");
+        assert_eq!(choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")), "warn");
+        assert_eq!(choose_filter(LogLevel::Debug, None, None), "info,fuser=warn,weightfs=debug");
+        assert_eq!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")), "trace");
     }
 
     #[test]
     fn every_level_makes_a_filter() {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
-            EnvFilter::try_new(choose_filter(level, false, None)).unwrap();
+            EnvFilter::try_new(choose_filter(level, None, None)).unwrap();
         }
     }
 }
