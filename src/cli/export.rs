@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use serde_json::json;
 
 use crate::api::proto::ExportJob;
 use crate::api::proto::job_outcome::Outcome;
@@ -11,7 +12,8 @@ use crate::api::proto::job_request::Job;
 use crate::config::Config;
 
 use super::figures::{count, size};
-use super::flags::DaemonFlags;
+use super::flags::{self, DaemonFlags};
+use super::format::Format;
 use super::job;
 use super::model::ModelArguments;
 use super::progress::Display;
@@ -40,16 +42,12 @@ pub struct ExportCommand {
     #[arg(long)]
     hub_cache: bool,
 
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-
     #[command(flatten)]
     pub settings: DaemonFlags,
 }
 
 impl ExportCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         let directory = std::path::absolute(&self.directory)?;
         let directory = directory.to_str().context("the name of the directory must be valid UTF-8")?.to_owned();
         let job = ExportJob {
@@ -58,21 +56,31 @@ impl ExportCommand {
             hub_cache: self.hub_cache,
             umask: umask(),
         };
-        let display = Display::new(self.model.title(), self.quiet);
+        let quiet = flags::is_quiet(config);
+        let display = Display::new(self.model.title(), quiet || !format.is_human());
         let Outcome::Exported(exported) = job::run(config, Job::Export(job), display)? else {
             bail!(job::OTHER_ANSWER)
         };
-        if self.quiet {
-            return Ok(());
-        }
         let commit = exported.commit.get(..12).unwrap_or(&exported.commit);
-        super::print(&format!(
-            "{} ({commit}): {}, {} in {directory}; {} written\n",
-            self.model.title(),
-            count(exported.files, "file"),
-            size(exported.bytes),
-            size(exported.written_bytes)
-        ))
+        let said = match quiet {
+            true => String::new(),
+            false => format!(
+                "{} ({commit}): {}, {} in {directory}; {} written\n",
+                self.model.title(),
+                count(exported.files, "file"),
+                size(exported.bytes),
+                size(exported.written_bytes)
+            ),
+        };
+        let value = json!({
+            "model_name": self.model.repo.to_string(),
+            "resolved_revision": exported.commit,
+            "path": directory,
+            "files": exported.files,
+            "bytes": exported.bytes,
+            "written_bytes": exported.written_bytes,
+        });
+        format.finish(&said, value, None)
     }
 }
 

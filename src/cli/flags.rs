@@ -6,15 +6,29 @@ use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{Config, Flag, Given, Layer, SETTINGS, Setting, Source, Written};
+use crate::daemon::logging::EVERYTHING;
+
+use super::format::Format;
 
 /// `--config` and the flags of every command.
 #[derive(Debug, Clone, Default)]
 pub struct CommonFlags {
     pub config: Option<PathBuf>,
     pub layer: Layer,
+    pub format: Format,
+    /// Only look whether the settings are right.
+    pub validate: bool,
+}
+
+/// Where the level of the log comes from with `-q`.
+const QUIET: &str = "-q";
+
+/// Whether nothing but results and errors is to be told.
+pub fn is_quiet(config: &Config) -> bool {
+    config.source("logging.level") == Some(&Source::CommandLine(QUIET))
 }
 
 /// The flags of those commands that may start a daemon.
@@ -80,6 +94,13 @@ fn argument(setting: &'static Setting, flag: &'static str) -> Arg {
             setting.key,
             setting.variable()
         ));
+    let argument = match flag {
+        "endpoint" => argument.short('e').alias("server-endpoint"),
+        "timeout" => argument.short('t'),
+        // As the original's command line has it.
+        "cache-directory" => argument.aliases(["cache-path", "storage-path"]),
+        _ => argument,
+    };
     match setting.is_switch() {
         true => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         false => argument,
@@ -93,8 +114,12 @@ pub fn words(config: &Config) -> Vec<OsString> {
         words.extend(["--config".into(), file.clone().into()]);
     }
     for given in config.command_line().0.values() {
-        if let (Source::CommandLine(flag), Written::Word(word)) = (&given.source, &given.written) {
-            words.push(format!("--{flag}={word}").into());
+        match (&given.source, &given.written) {
+            // How much this command prints is not how much a daemon logs.
+            (Source::CommandLine(QUIET), _) => {}
+            (Source::CommandLine(flag), _) if flag.starts_with('-') => words.push(flag.into()),
+            (Source::CommandLine(flag), Written::Word(word)) => words.push(format!("--{flag}={word}").into()),
+            _ => {}
         }
     }
     words
@@ -121,6 +146,16 @@ fn layer(matches: &ArgMatches, flag: fn(&Setting) -> Option<&'static str>) -> La
     layer
 }
 
+fn verbosity(matches: &ArgMatches) -> Option<(&'static str, &'static str)> {
+    match matches.get_count("verbose") {
+        0 if matches.get_flag("quiet") => Some((QUIET, "error")),
+        0 => None,
+        1 => Some(("-v", "debug")),
+        2 => Some(("-vv", "trace")),
+        _ => Some((EVERYTHING, "trace")),
+    }
+}
+
 impl Args for CommonFlags {
     fn augment_args(command: Command) -> Command {
         let config = Arg::new("config")
@@ -133,8 +168,34 @@ impl Args for CommonFlags {
                 "A YAML file with settings, instead of WEIGHTFS_CONFIG and /etc/weightfs/config.yaml (for root) or \
                  $XDG_CONFIG_HOME/weightfs/config.yaml (for a user).",
             );
+        let validate = Arg::new("validate-config")
+            .long("validate-config")
+            .action(ArgAction::SetTrue)
+            .global(true)
+            .help("Do nothing but check the settings; exit status 0 or 1");
+        let format = Arg::new("format")
+            .long("format")
+            .short('f')
+            .value_name("FORMAT")
+            .value_parser(clap::value_parser!(Format))
+            .default_value("human")
+            .global(true)
+            .help("How to print results and errors");
+        let verbose = Arg::new("verbose")
+            .long("verbose")
+            .short('v')
+            .action(ArgAction::Count)
+            .global(true)
+            .help("Log more: -v debug, -vv trace, -vvv also of the libraries; --log-level wins");
+        let quiet = Arg::new("quiet")
+            .long("quiet")
+            .short('q')
+            .action(ArgAction::SetTrue)
+            .global(true)
+            .help("Show no progress, and log errors only; -v and --log-level win");
         let flags = SETTINGS.iter().filter_map(|setting| Some(argument(setting, common_flag(setting)?).global(true)));
-        command.next_help_heading("Options of every command").arg(config).args(flags)
+        let command = command.next_help_heading("Options of every command");
+        command.args([config, validate, format, verbose, quiet]).args(flags)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -144,7 +205,16 @@ impl Args for CommonFlags {
 
 impl FromArgMatches for CommonFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self { config: matches.get_one("config").cloned(), layer: layer(matches, common_flag) })
+        let mut layer = layer(matches, common_flag);
+        if let Some((flag, level)) = verbosity(matches) {
+            layer.0.entry("logging.level").or_insert_with(|| given(flag, level));
+        }
+        Ok(Self {
+            config: matches.get_one("config").cloned(),
+            layer,
+            format: matches.get_one("format").copied().unwrap_or_default(),
+            validate: matches.get_flag("validate-config"),
+        })
     }
 
     fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {
@@ -182,7 +252,7 @@ mod tests {
     fn parse(line: &str) -> Result<Vec<(&'static str, String)>, String> {
         let cli = Cli::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
         let mut layer = cli.common.layer;
-        if let Command::Mount(mount) = cli.command {
+        if let Some(Command::Mount(mount)) = cli.command {
             layer = layer.with(mount.settings.layer);
         }
         Ok(layer.0.into_iter().map(|(key, given)| (key, given.written.to_string())).collect())
@@ -194,6 +264,17 @@ mod tests {
         assert_eq!(parse("weightfs --log-level debug status").unwrap(), expected);
         assert_eq!(parse("weightfs status --log-level debug").unwrap(), expected);
         assert_eq!(parse("weightfs mount /x").unwrap(), []);
+    }
+
+    #[test]
+    fn verbosity_is_a_level_unless_one_is_given() {
+        let level = |line: &str| parse(line).unwrap().first().map(|(_, word)| word.clone());
+        let word = |word: &str| Some(format!("`{word}`"));
+        assert_eq!(level("weightfs status"), None);
+        assert_eq!(level("weightfs -v status"), word("debug"));
+        assert_eq!(level("weightfs status -vv"), word("trace"));
+        assert_eq!(level("weightfs -q status"), word("error"));
+        assert_eq!(level("weightfs -vv status --log-level warn"), word("warn"));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
+use serde_json::json;
 
 use crate::api::proto::ImportJob;
 use crate::api::proto::job_outcome::Outcome;
@@ -11,7 +12,8 @@ use crate::api::proto::job_request::Job;
 use crate::config::Config;
 
 use super::figures::{count, size};
-use super::flags::DaemonFlags;
+use super::flags::{self, DaemonFlags};
+use super::format::Format;
 use super::job;
 use super::progress::Display;
 
@@ -37,31 +39,38 @@ pub struct ImportCommand {
     #[arg(long)]
     link: bool,
 
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-
     #[command(flatten)]
     pub settings: DaemonFlags,
 }
 
 impl ImportCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         let directory = std::path::absolute(&self.directory)?;
         let directory = directory.to_str().context("the name of the directory must be valid UTF-8")?.to_owned();
-        let display = Display::new(directory.clone(), self.quiet);
+        let quiet = flags::is_quiet(config);
+        let display = Display::new(directory.clone(), quiet || !format.is_human());
         let job = Job::Import(ImportJob { directory: directory.clone(), link: self.link });
         let Outcome::Imported(imported) = job::run(config, job, display)? else { bail!(job::OTHER_ANSWER) };
-        if !self.quiet {
-            super::print(&format!(
+        let said = match quiet {
+            true => String::new(),
+            false => format!(
                 "{directory}: {}, {}, {}; {} were not here before\n",
                 count(imported.models, "model"),
                 count(imported.files, "file"),
                 size(imported.bytes),
                 size(imported.new_bytes)
-            ))?;
-        }
-        ensure!(imported.refused == 0, "{directory}: {} passed over", count(imported.refused, "file"));
-        Ok(())
+            ),
+        };
+        let problem =
+            (imported.refused > 0).then(|| format!("{directory}: {} passed over", count(imported.refused, "file")));
+        let value = json!({
+            "directory": directory,
+            "models": imported.models,
+            "files": imported.files,
+            "bytes": imported.bytes,
+            "new_bytes": imported.new_bytes,
+            "refused": imported.refused,
+        });
+        format.finish(&said, value, problem)
     }
 }

@@ -1,10 +1,13 @@
 //! The command line: one file a command. It reads arguments and prints answers; the work is done below.
 
 mod asking;
+mod config;
 mod daemon;
 mod export;
 mod figures;
 mod flags;
+mod format;
+mod generated;
 mod holder;
 mod import;
 mod job;
@@ -23,11 +26,13 @@ mod verify;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Layer, Surroundings};
 
 use flags::CommonFlags;
+use format::Format;
 pub use reference::reference;
 
 const EXAMPLES: &str = "\
@@ -38,6 +43,8 @@ Examples:
   weightfs status                          What is mounted and how much of it is cached
   weightfs umount ~/hf                     Unmount; what was fetched stays in the cache
 
+With --format json an error is {\"success\":false,\"error\":…} on standard output.
+
 Exit status: 0 done, 1 failed, 2 wrong arguments or settings.";
 
 /// Models of the Hugging Face Hub as files that are fetched when they are read.
@@ -45,11 +52,13 @@ Exit status: 0 done, 1 failed, 2 wrong arguments or settings.";
 /// A mount is a virtual HF_HOME: programs find every model there by its plain id, without a download step.
 #[derive(Debug, Parser)]
 #[command(name = "weightfs", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     common: CommonFlags,
+    /// None is needed with --validate-config only.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +72,9 @@ enum Command {
     Verify(verify::VerifyCommand),
     Import(import::ImportCommand),
     Export(export::ExportCommand),
+    Config(config::ConfigCommand),
+    Completions(generated::CompletionsCommand),
+    Man(generated::ManCommand),
     Daemon(daemon::DaemonCommand),
     Holder(holder::HolderCommand),
     /// Write notices to the kernel; started by a daemon
@@ -73,56 +85,79 @@ enum Command {
 /// Does what the process's arguments say.
 pub fn run() -> ExitCode {
     let Cli { common, command } = Cli::parse();
-    match command.run(common) {
+    let format = common.format;
+    let done = match command {
+        None if common.validate => validate(&common, Layer::default()),
+        None => Cli::command().error(ErrorKind::MissingSubcommand, "a command is missing").exit(),
+        Some(command) => command.run(common),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("weightfs: {}", sentence(&error));
+            format.fail(&error);
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
 }
 
+fn validate(common: &CommonFlags, layer: Layer) -> anyhow::Result<ExitCode> {
+    config::validate_all(common, common.layer.clone().with(layer), &Surroundings::current()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 impl Command {
-    fn run(self, common: CommonFlags) -> anyhow::Result<ExitCode> {
-        let surroundings = Surroundings::current()?;
-        // It reads no settings: what it keeps must not depend on a file that somebody is editing.
-        if let Command::Holder(command) = self {
-            return command.run(&surroundings);
-        }
-        if let Command::Notices = self {
-            mount_helper::notices::serve(io::stdin())?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let load = |layer: Layer| Config::load(layer, common.config.clone(), surroundings.clone());
+    /// What its own flags set.
+    fn settings(&self) -> Layer {
         match self {
-            Command::Mount(command) => {
-                let config = load(common.layer.with(command.settings.layer.clone()))?;
-                command.run(config)
+            Command::Mount(command) => command.settings.layer.clone(),
+            Command::MountPlan(command) => command.settings.layer.clone(),
+            Command::Model(command) => command.settings().clone(),
+            Command::Verify(command) => command.settings.layer.clone(),
+            Command::Import(command) => command.settings.layer.clone(),
+            Command::Export(command) => command.settings.layer.clone(),
+            Command::Daemon(command) => command.settings.layer.clone(),
+            _ => Layer::default(),
+        }
+    }
+
+    fn run(self, common: CommonFlags) -> anyhow::Result<ExitCode> {
+        if common.validate {
+            return validate(&common, self.settings());
+        }
+        let surroundings = Surroundings::current()?;
+        let format = common.format;
+        // Those that read no settings, or other ones: what a holder keeps must not depend on a file that somebody is editing.
+        match self {
+            Command::Holder(command) => return command.run(&surroundings),
+            Command::Notices => mount_helper::notices::serve(io::stdin())?,
+            Command::Completions(command) => command.run()?,
+            Command::Man(command) => command.run()?,
+            Command::Config(command) => command.run(&common, &surroundings, format)?,
+            command => {
+                let layer = common.layer.clone().with(command.settings());
+                command.work(Config::load(layer, common.config, surroundings)?, format)?;
             }
-            Command::MountPlan(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
-            Command::Umount(command) => command.run(&load(common.layer.clone())?),
-            Command::Upgrade(command) => command.run(&load(common.layer.clone())?),
-            Command::Status(command) => command.run(&load(common.layer.clone())?),
-            Command::Model(command) => {
-                let config = load(common.layer.with(command.settings().clone()))?;
-                command.run(&config)
-            }
-            Command::Verify(command) => {
-                let config = load(common.layer.with(command.settings.layer.clone()))?;
-                command.run(&config)
-            }
-            Command::Import(command) => {
-                let config = load(common.layer.with(command.settings.layer.clone()))?;
-                command.run(&config)
-            }
-            Command::Export(command) => {
-                let config = load(common.layer.with(command.settings.layer.clone()))?;
-                command.run(&config)
-            }
-            Command::Daemon(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
-            Command::Holder(_) | Command::Notices => Ok(()),
-        }?;
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn work(self, config: Config, format: Format) -> anyhow::Result<()> {
+        match self {
+            Command::Mount(command) => command.run(config),
+            Command::MountPlan(command) => command.run(&config),
+            Command::Umount(command) => command.run(&config),
+            Command::Upgrade(command) => command.run(&config, format),
+            Command::Status(command) => command.run(&config, format),
+            Command::Model(command) => command.run(&config, format),
+            Command::Verify(command) => command.run(&config, format),
+            Command::Import(command) => command.run(&config, format),
+            Command::Export(command) => command.run(&config, format),
+            Command::Daemon(command) => command.run(&config),
+            // They have been run.
+            Command::Holder(_) | Command::Notices | Command::Completions(_) | Command::Man(_) | Command::Config(_) => {
+                Ok(())
+            }
+        }
     }
 }
 
@@ -159,7 +194,6 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
-    use clap::CommandFactory;
 
     use super::*;
 

@@ -79,7 +79,8 @@ pub fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
 
 async fn in_background(config: &Config, order: &MountOrder) -> anyhow::Result<()> {
     // This program again, which then knows by a variable that it is the daemon.
-    let arguments = std::env::args_os().skip(1).collect();
+    // How much this command prints is not how much the daemon logs.
+    let arguments = std::env::args_os().skip(1).filter(|word| word != "-q" && word != "--quiet").collect();
     let start = Start { arguments, hidden: config.hidden_variables(Some(&order.directory)) };
     reaching::reach(config, &start, async |owner| ask(owner, order).await).await.map(drop)
 }

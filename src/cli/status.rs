@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::Table;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::daemon;
 
 use super::asking;
 use super::figures::{age, size};
+use super::format::Format;
 use super::table::{self, Columns, push, table};
 
 const EXAMPLES: &str = "\
@@ -24,22 +25,10 @@ Examples:
 /// Show what is mounted and how much of each model is cached
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct StatusCommand {
-    /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs; docs/CLI.md names the fields
-    Json,
-}
+pub struct StatusCommand {}
 
 impl StatusCommand {
-    pub fn run(&self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(&self, config: &Config, format: Format) -> anyhow::Result<()> {
         daemon::logging::init(config)?;
         let (daemons, problems) =
             super::block_on(async { Ok(asking::daemons(&config.settings.runtime_directory).await) })?;
@@ -48,11 +37,7 @@ impl StatusCommand {
         }
         let mut statuses: Vec<_> = daemons.into_iter().map(|daemon| daemon.status).collect();
         statuses.sort_by(|one, other| one.cache_directory.cmp(&other.cache_directory));
-        let text = match self.format {
-            Format::Table => tables(&statuses, io::stdout().is_terminal()),
-            Format::Json => format!("{:#}\n", json(&statuses)),
-        };
-        super::print(&text)
+        format.print(|| tables(&statuses, io::stdout().is_terminal()), || json(&statuses))
     }
 }
 

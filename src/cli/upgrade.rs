@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use clap::Args;
+use serde_json::json;
 
 use crate::api::client::ClientError;
 use crate::api::proto::UpgradeReply;
@@ -13,6 +14,7 @@ use crate::daemon;
 use crate::daemon::lock::{self, LockState};
 
 use super::asking::{self, Daemon};
+use super::format::Format;
 
 /// From the old daemon's last word to the new one's first.
 const TAKE_OVER: Duration = Duration::from_secs(60);
@@ -33,28 +35,29 @@ Examples:
 pub struct UpgradeCommand {}
 
 impl UpgradeCommand {
-    pub fn run(&self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(&self, config: &Config, format: Format) -> anyhow::Result<()> {
         daemon::logging::init(config)?;
-        super::block_on(upgrade_all(&config.settings.runtime_directory))
+        super::block_on(upgrade_all(&config.settings.runtime_directory, format))
     }
 }
 
-async fn upgrade_all(runtime: &Path) -> anyhow::Result<()> {
+async fn upgrade_all(runtime: &Path, format: Format) -> anyhow::Result<()> {
     let (daemons, problems) = asking::daemons(runtime).await;
     for problem in &problems {
         tracing::warn!("{problem}");
     }
     ensure!(!daemons.is_empty(), "{}: no daemon runs here; the next one is of this version", runtime.display());
-    let mut failures = Vec::new();
+    let (mut failures, mut done) = (Vec::new(), Vec::new());
     for daemon in daemons {
         let cache = daemon.status.cache_directory.clone();
         match upgrade(daemon).await {
-            Ok(text) => super::print(&format!("{cache}: {text}\n"))?,
+            Ok(text) => done.push(format!("{cache}: {text}")),
             Err(error) => failures.push(format!("{cache}: {}", super::sentence(&error))),
         }
     }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    let text: String = done.iter().map(|line| format!("{line}\n")).collect();
+    let problem = (!failures.is_empty()).then(|| failures.join("\n"));
+    format.finish(&text, json!({ "upgraded": done }), problem)
 }
 
 /// What has come of it.

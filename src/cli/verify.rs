@@ -1,7 +1,8 @@
 //! `weightfs verify [REPO]`
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use clap::Args;
+use serde_json::json;
 
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
@@ -10,7 +11,8 @@ use crate::config::Config;
 use crate::types::{RepoId, Revision};
 
 use super::figures::{count, size};
-use super::flags::DaemonFlags;
+use super::flags::{self, DaemonFlags};
+use super::format::Format;
 use super::job;
 use super::progress::Display;
 
@@ -41,38 +43,40 @@ pub struct VerifyCommand {
     #[arg(long)]
     no_repair: bool,
 
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-
     #[command(flatten)]
     pub settings: DaemonFlags,
 }
 
 impl VerifyCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         let title = self.repo.as_ref().map_or_else(|| "the cache".to_owned(), RepoId::to_string);
         let order = VerifyJob {
             repo: self.repo.map(|repo| repo.to_string()),
             revision: self.revision.map(|revision| revision.to_string()),
             repair: !self.no_repair,
         };
-        let display = Display::new(title.clone(), self.quiet);
+        let quiet = flags::is_quiet(config);
+        let display = Display::new(title.clone(), quiet || !format.is_human());
         let Outcome::Verified(verified) = job::run(config, Job::Verify(order), display)? else {
             bail!(job::OTHER_ANSWER)
         };
-        if !self.quiet {
-            super::print(&text(&title, &verified))?;
-        }
-        ensure!(
-            verified.broken_files == 0,
-            "{title}: {} not complete any more; `weightfs model download`, or reading it, fetches what is missing",
-            match verified.broken_files {
+        let problem = (verified.broken_files > 0).then(|| {
+            let files = match verified.broken_files {
                 1 => "1 file is".to_owned(),
                 files => format!("{files} files are"),
-            }
-        );
-        Ok(())
+            };
+            format!("{title}: {files} not complete any more; `weightfs model download`, or reading it, fetches what is missing")
+        });
+        let said = if quiet { String::new() } else { text(&title, &verified) };
+        let value = json!({
+            "files": verified.files,
+            "bytes": verified.bytes,
+            "damaged_files": verified.damaged_files,
+            "damaged_bytes": verified.damaged_bytes,
+            "repaired_files": verified.repaired_files,
+            "broken_files": verified.broken_files,
+        });
+        format.finish(&said, value, problem)
     }
 }
 

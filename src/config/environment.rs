@@ -62,7 +62,8 @@ impl Surroundings {
 
     /// The file that `--config` or a variable names. It must be there, unlike the default one.
     pub fn config_file(&self, flag: Option<PathBuf>) -> Option<PathBuf> {
-        let by_variable = || [CONFIG_VARIABLE, model_express::CONFIG_VARIABLE].iter().find_map(|name| self.variable(name));
+        let by_variable =
+            || [CONFIG_VARIABLE, model_express::CONFIG_VARIABLE].iter().find_map(|name| self.variable(name));
         let named = flag.or_else(|| by_variable().map(PathBuf::from));
         named.map(|path| self.absolute(&path))
     }
@@ -114,7 +115,8 @@ pub fn model_express_layer(surroundings: &Surroundings) -> Result<(Layer, Vec<St
             Meaning::Setting(setting) => give(&mut layer, setting, surroundings.given(name, value))?,
             Meaning::Foreign => {}
             Meaning::Unknown => {
-                remarks.push(format!("{name} names no setting and has no effect; `weightfs config show` has all names"));
+                remarks
+                    .push(format!("{name} names no setting and has no effect; `weightfs config show` has all names"));
             }
         }
     }

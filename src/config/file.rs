@@ -76,13 +76,7 @@ impl File<'_> {
     }
 
     /// `name` is the key as it is written.
-    fn give(
-        &mut self,
-        setting: &'static Setting,
-        name: &str,
-        value: Tree,
-        source: Source,
-    ) -> Result<(), ConfigError> {
+    fn give(&mut self, setting: &'static Setting, name: &str, value: Tree, source: Source) -> Result<(), ConfigError> {
         let given = Given { written: value.written(), source, base: None, home: self.surroundings.home.clone() };
         setting.check(&given)?;
         if self.layer.0.contains_key(setting.key) {

@@ -9,7 +9,8 @@ use super::layers::{Given, Layer, highest};
 use super::model_express;
 use super::places::Places;
 use super::value::{
-    Bytes, CheckedReads, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint, Value,
+    Bytes, CheckedReads, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint,
+    Value,
 };
 
 /// What is known of a setting without its type.

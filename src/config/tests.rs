@@ -122,15 +122,18 @@ fn every_setting_can_be_given_in_the_environment() {
             text if text.starts_with("true") => "true",
             text if text.starts_with("a whole number of bytes") => "50000000",
             text if text.starts_with("a whole") => "5",
-            text if text.starts_with("an http") => "http://h",
+            text if text.starts_with("an http") => "http://h:1",
             text if text.contains("info") => "warn",
             text if text.contains("auto") => "off",
             text if text.contains("at-sealing") => "before-read",
             text if text.contains("every") => "every",
             _ => "json",
         };
-        let config = load("", &[(&setting.variable(), word)]).unwrap();
-        assert_eq!(config.source(setting.key), Some(&Source::Environment(setting.variable())));
+        for name in [setting.variable(), setting.alias()] {
+            let config = load("", &[(&name, word)]).unwrap();
+            assert_eq!(config.source(setting.key), Some(&Source::Environment(name)));
+            assert!(config.remarks.is_empty());
+        }
     }
     assert_eq!(setting("cache.directory").unwrap().variable(), "WEIGHTFS_CACHE_DIRECTORY");
     assert_eq!(setting("runtime_directory").unwrap().variable(), "WEIGHTFS_RUNTIME_DIRECTORY");
@@ -168,7 +171,7 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     assert_eq!(
         complaint("hub:\n  endpoint: http://h\n\ncach:\n  directory: /x\n", &[]),
         "weightfs.yaml, line 5: there is no setting `cach`; \
-         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, logging"
+         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, logging, client"
     );
     assert_eq!(
         complaint("hub:\n  offline: true\n  url: /y\n", &[]),
@@ -188,6 +191,7 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
 #[test]
 fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
     let seconds = "a whole number of seconds from";
+    let time = "or a time such as 90s, 30m, 2h30m or 7d";
     let path = "a path, in a file an absolute one or one that begins with `~/`";
     let url = "an http:// or https:// URL with a host and without user, query or fragment";
     let cases = [
@@ -195,12 +199,21 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("hub: {offline: 'true'}", "`hub.offline` is `true`; it must be true or false".to_owned()),
         ("hub: {offline: 1}", "`hub.offline` is 1; it must be true or false".to_owned()),
         ("hub: {offline: null}", "`hub.offline` is null; it must be true or false".to_owned()),
-        ("hub: {refresh_seconds: -1}", format!("`hub.refresh_seconds` is -1; it must be {seconds} 0 to 31536000")),
-        ("hub: {refresh_seconds: 1.5}", format!("`hub.refresh_seconds` is 1.5; it must be {seconds} 0 to 31536000")),
-        ("origin: {give_up_seconds: 0}", format!("`origin.give_up_seconds` is 0; it must be {seconds} 1 to 3600")),
+        (
+            "hub: {refresh_seconds: -1}",
+            format!("`hub.refresh_seconds` is -1; it must be {seconds} 0 to 31536000, {time}"),
+        ),
+        (
+            "hub: {refresh_seconds: 1.5}",
+            format!("`hub.refresh_seconds` is 1.5; it must be {seconds} 0 to 31536000, {time}"),
+        ),
+        (
+            "origin: {give_up_seconds: 0}",
+            format!("`origin.give_up_seconds` is 0; it must be {seconds} 1 to 3600, {time}"),
+        ),
         (
             "origin: {give_up_seconds: ten}",
-            format!("`origin.give_up_seconds` is `ten`; it must be {seconds} 1 to 3600"),
+            format!("`origin.give_up_seconds` is `ten`; it must be {seconds} 1 to 3600, {time}"),
         ),
         ("cache: {directory: [a]}", format!("`cache.directory` is a list; it must be {path}")),
         ("cache: {directory: {a: 1}}", format!("`cache.directory` is a group of keys; it must be {path}")),
@@ -251,6 +264,139 @@ fn what_kubernetes_sets_for_a_service_called_weightfs_is_passed_over() {
     ];
     load("", &variables).unwrap();
     load("", &[("WEIGHTFS_PORT", "8001")]).unwrap_err();
+}
+
+#[test]
+fn a_service_whose_name_makes_a_settings_variable_is_passed_over_too() {
+    let links = [
+        ("WEIGHTFS_CLIENT_ENDPOINT_PORT", "tcp://10.0.0.1:8001"),
+        ("WEIGHTFS_SERVER_PORT", "tcp://10.0.0.1:8001"),
+        ("WEIGHTFS_SERVER_SERVICE_HOST", "10.0.0.1"),
+        ("WEIGHTFS_SERVER_PORT_8001_TCP_PROTO", "tcp"),
+        ("MODEL_EXPRESS_SERVICE_HOST", "10.0.0.1"),
+        ("MODEL_EXPRESS_SERVICE_PORT", "8001"),
+        ("MODEL_EXPRESS_SERVICE_PORT_GRPC", "8001"),
+        ("MODEL_EXPRESS_PORT", "tcp://10.0.0.1:8001"),
+        ("MODEL_EXPRESS_PORT_8001_TCP", "tcp://10.0.0.1:8001"),
+        ("MODEL_EXPRESS_PORT_8001_TCP_PORT", "8001"),
+        ("MODEL_EXPRESS_SERVER_PORT", "tcp://10.0.0.1:8001"),
+    ];
+    let config = load("", &links).unwrap();
+    assert!(config.remarks.is_empty(), "{:?}", config.remarks);
+    assert!(SETTINGS.iter().all(|setting| config.source(setting.key).is_none()));
+    // What only looks like one.
+    for name in ["WEIGHTFS_CACHE_PORT_TCP", "WEIGHTFS_CACHE_PORT_X_TCP", "WEIGHTFS_PORT_8001_TCP_NAME"] {
+        assert!(load("", &[(name, "x")]).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn the_variables_of_model_express_count_below_ours() {
+    let theirs = [
+        ("MODEL_EXPRESS_LOG_LEVEL", "debug"),
+        ("MODEL_EXPRESS_LOG_FORMAT", "json"),
+        ("MODEL_EXPRESS_CACHE_DIRECTORY", "/theirs"),
+        ("MODEL_EXPRESS_CACHE_PATH", "/other"),
+        ("MODEL_EXPRESS_CACHE_EVICTION_ENABLED", "false"),
+        ("MODEL_EXPRESS_ENDPOINT", "models.example:8001"),
+        ("MODEL_EXPRESS_HUB_ENDPOINT", "http://theirs"),
+        ("HF_ENDPOINT", "http://clients"),
+    ];
+    let settings = load("cache: {directory: /file}", &theirs).unwrap().settings;
+    assert_eq!((settings.logging_level, settings.logging_format), (LogLevel::Debug, LogFormat::Json));
+    assert_eq!(settings.cache_directory, Path::new("/theirs"));
+    assert!(!settings.cache_eviction_enabled);
+    assert_eq!(settings.client_endpoint.address(), Some(("models.example".to_owned(), 8001)));
+    assert_eq!(settings.hub_endpoint.as_str(), "http://theirs");
+    let both = [&theirs[..], &[("WEIGHTFS_CACHE_DIRECTORY", "/ours")]].concat();
+    assert_eq!(load("", &both).unwrap().settings.cache_directory, Path::new("/ours"));
+    let wrong = complaint("", &[("MODEL_EXPRESS_LOG_LEVEL", "loud"), ("WEIGHTFS_LOGGING_LEVEL", "info")]);
+    assert!(wrong.starts_with("MODEL_EXPRESS_LOG_LEVEL: `logging.level` is `loud`; it must be one of"), "{wrong}");
+}
+
+#[test]
+fn a_variable_of_model_express_that_means_nothing_here_is_told_and_its_clients_are_not() {
+    let remarks = |name: &str| load("", &[(name, "x")]).unwrap().remarks;
+    assert_eq!(remarks("MODEL_EXPRESS_URL"), [""; 0]);
+    assert_eq!(remarks("MODEL_EXPRESS_NO_SHARED_STORAGE"), [""; 0]);
+    assert!(remarks("MODEL_EXPRESS_CACHE_DIR")[0].starts_with("MODEL_EXPRESS_CACHE_DIR names no setting"));
+}
+
+#[test]
+fn a_file_of_model_express_is_read_as_it_is_meant() {
+    let yaml = "\
+cache:
+  directory: /data
+  max_size_bytes: null
+  eviction:
+    enabled: true
+    check_interval: 1h
+    policy:
+      type: lru
+      unused_threshold: 3d12h
+      max_models: 4
+      min_free_space_bytes: null
+database:
+  path: /data/models.db
+logging: {level: debug, format: compact, file: null, structured: true}
+";
+    let config = load(yaml, &[]).unwrap();
+    let settings = &config.settings;
+    assert_eq!(settings.cache_eviction_check_interval_seconds.duration().as_secs(), 3600);
+    assert_eq!(settings.cache_eviction_policy_unused_threshold_seconds.duration().as_secs(), 84 * 3600);
+    assert!(settings.logging_structured);
+    let Some(Source::File { line, .. }) = config.source("cache.eviction.check_interval_seconds") else { panic!() };
+    assert_eq!(*line, 6);
+
+    let seconds = load("cache: {eviction: {check_interval: 60}}", &[]).unwrap().settings;
+    assert_eq!(seconds.cache_eviction_check_interval_seconds.duration().as_secs(), 60);
+    let twice = complaint("cache:\n  eviction:\n    check_interval: 1h\n    check_interval_seconds: 7\n", &[]);
+    assert_eq!(
+        twice,
+        "weightfs.yaml, line 4: `cache.eviction.check_interval_seconds` is given twice: as \
+         `cache.eviction.check_interval_seconds` here, and above under its other name; leave one of them"
+    );
+    let policy = complaint("cache: {eviction: {policy: {type: fifo}}}", &[]);
+    assert_eq!(
+        policy,
+        "weightfs.yaml, line 1: `cache.eviction.policy.type` is `fifo`; it must be lru, the only policy, or left out"
+    );
+    let relative = complaint("cache: {directory: ./cache}", &[]);
+    assert!(relative.contains("`cache.directory` is `./cache`; it must be a path, in a file an absolute one"));
+    let renamed = complaint("local_path: /x\n", &[]);
+    assert_eq!(renamed, "weightfs.yaml, line 1: there is no setting `local_path`: write it as `cache.directory`");
+}
+
+#[test]
+fn a_time_may_have_units() {
+    let seconds = |word: &str| {
+        let config = load_with(flag("hub.refresh_seconds", "x", word), "", &[]).ok()?;
+        Some(config.settings.hub_refresh_seconds.duration().as_secs())
+    };
+    assert_eq!([seconds("90"), seconds("90s"), seconds("2h30m"), seconds("7d")], [90, 90, 9000, 604_800].map(Some));
+    assert_eq!(
+        [seconds("1w"), seconds("h"), seconds("1.5h"), seconds("30m2h"), seconds("2h5"), seconds("-1s")],
+        [None; 6]
+    );
+    assert_eq!(seconds("99999999999999d"), None);
+}
+
+#[test]
+fn the_sample_sets_nothing_and_each_of_its_lines_may_be_set() {
+    let nothing = surroundings(&[]);
+    let places = Places::find(&nothing).unwrap();
+    let page = sample(&places).unwrap();
+    let config = load(&page, &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert!(SETTINGS.iter().all(|setting| config.source(setting.key).is_none()));
+
+    let is_setting = |line: &str| line.trim_start().strip_prefix('#').is_some_and(|rest| !rest.starts_with(' '));
+    let all: Vec<_> =
+        page.lines().map(|line| if is_setting(line) { line.replacen('#', "", 1) } else { line.to_owned() }).collect();
+    let set = load(&all.join("\n"), &[]).unwrap_or_else(|error| panic!("{error}"));
+    for (one, other) in set.settings.values().iter().zip(config.settings.values()) {
+        assert!(matches!(set.source(one.0.key), Some(Source::File { .. })), "{}", one.0.key);
+        assert_eq!(one.1, other.1, "{}", one.0.key);
+    }
 }
 
 #[test]

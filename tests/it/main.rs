@@ -5,6 +5,7 @@
 mod ahead;
 mod behind;
 mod changes;
+mod config;
 mod failures;
 mod fio;
 mod harness;

@@ -4,16 +4,20 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::{bail, ensure};
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
 use crate::api::proto::{ClearJob, Cleared};
 use crate::cli::figures::size;
-use crate::cli::flags::DaemonFlags;
+use crate::cli::flags::{self, DaemonFlags};
+use crate::cli::format::Format;
 use crate::cli::job;
 use crate::cli::progress::Display;
 use crate::config::Config;
 use crate::types::{RepoId, Revision};
+
+use super::known::PROVIDER;
 
 /// Files in use that are named; of more the number is told.
 const NAMED: usize = 10;
@@ -51,27 +55,37 @@ pub struct ClearAllCommand {
 }
 
 impl ClearCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         let title = match &self.revision {
             Some(revision) => format!("{}@{revision}", self.repo),
             None => self.repo.to_string(),
         };
         let revision = self.revision.map(|revision| revision.to_string());
-        clear(config, &title, ClearJob { repo: Some(self.repo.to_string()), revision })
+        let order = ClearJob { repo: Some(self.repo.to_string()), revision };
+        // There is one record, the cache's own, and it says what is on the disk.
+        let fields = json!({
+            "model_name": self.repo.to_string(),
+            "provider": PROVIDER,
+            "registry_cleared": true,
+            "registry_warning": null,
+        });
+        clear(config, &title, order, fields, format)
     }
 }
 
 impl ClearAllCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         ensure!(
             self.yes || io::stdin().is_terminal(),
             "this would take every model out of the cache {} that is not pinned; --yes says that it is meant",
             config.settings.cache_directory.display()
         );
         if !self.yes && !confirmed(config)? {
-            return crate::cli::print("Nothing was done.\n");
+            return format.finish("Nothing was done.\n", json!({ "message": "nothing was done" }), None);
         }
-        clear(config, "the cache", ClearJob { repo: None, revision: None })
+        let order = ClearJob { repo: None, revision: None };
+        let fields = json!({ "registry_records_cleared": 0, "registry_records_failed": 0 });
+        clear(config, "the cache", order, fields, format)
     }
 }
 
@@ -84,12 +98,18 @@ fn confirmed(config: &Config) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn clear(config: &Config, title: &str, order: ClearJob) -> anyhow::Result<()> {
-    let display = Display::new(title.to_owned(), false);
+fn clear(config: &Config, title: &str, order: ClearJob, mut value: Value, format: Format) -> anyhow::Result<()> {
+    let display = Display::new(title.to_owned(), flags::is_quiet(config) || !format.is_human());
     let Outcome::Cleared(cleared) = job::run(config, Job::Clear(order), display)? else { bail!(job::OTHER_ANSWER) };
-    crate::cli::print(&text(title, &cleared))?;
-    ensure!(cleared.in_use.is_empty(), in_use(&cleared.in_use));
-    Ok(())
+    let text = text(title, &cleared);
+    value["message"] = text.trim_end().into();
+    value["files"] = cleared.files.into();
+    value["freed_bytes"] = cleared.freed_bytes.into();
+    value["shared_bytes"] = cleared.shared_bytes.into();
+    value["pinned_bytes"] = cleared.pinned_bytes.into();
+    value["in_use"] = json!(cleared.in_use);
+    let problem = (!cleared.in_use.is_empty()).then(|| in_use(&cleared.in_use));
+    format.finish(&text, value, problem)
 }
 
 fn text(title: &str, cleared: &Cleared) -> String {

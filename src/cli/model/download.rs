@@ -2,17 +2,23 @@
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::json;
 
-use crate::api::proto::DownloadJob;
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
+use crate::api::proto::{DownloadJob, Downloaded};
 use crate::cli::figures::{count, size};
-use crate::cli::flags::DaemonFlags;
+use crate::cli::flags::{self, DaemonFlags};
+use crate::cli::format::Format;
 use crate::cli::job;
 use crate::cli::progress::Display;
 use crate::config::Config;
 
 use super::ModelArguments;
+use super::known::{Mounts, PROVIDER};
+
+/// The daemon of this machine does it, and asks the Hub.
+const STRATEGY: &str = "Direct";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,35 +48,44 @@ pub struct DownloadCommand {
     #[arg(long)]
     pin: bool,
 
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-
     #[command(flatten)]
     pub settings: DaemonFlags,
 }
 
 impl DownloadCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
-        let Self { model, include, exclude, pin, quiet, .. } = self;
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
+        let Self { model, include, exclude, pin, .. } = self;
         let order = DownloadJob { model: Some(model.name()), include, exclude, pin };
-        let display = Display::new(model.title(), quiet);
-        let Outcome::Downloaded(done) = job::run(config, Job::Download(order), display)? else {
-            bail!(job::OTHER_ANSWER)
+        let quiet = flags::is_quiet(config);
+        let display = Display::new(model.title(), quiet || !format.is_human());
+        let mut value = json!({ "model_name": model.repo.to_string(), "provider": PROVIDER, "strategy": STRATEGY });
+        let done = match job::run(config, Job::Download(order), display) {
+            Ok(Outcome::Downloaded(done)) => done,
+            Ok(_) => bail!(job::OTHER_ANSWER),
+            Err(error) => return format.finish("", value, Some(crate::cli::sentence(&error))),
         };
-        let commit = done.commit.get(..12).unwrap_or(&done.commit);
-        let fetched = match done.fetched_bytes {
-            0 => "nothing had to be fetched".to_owned(),
-            bytes => format!("{} fetched", size(bytes)),
-        };
-        if quiet {
-            return Ok(());
+        let text = text(&model, &done);
+        if format.is_human() {
+            return if quiet { Ok(()) } else { crate::cli::print(&text) };
         }
-        let files = count(done.files, "file");
-        crate::cli::print(&format!(
-            "{} ({commit}): {files}, {}, all here; {fetched}\n",
-            model.title(),
-            size(done.bytes)
-        ))
+        let path =
+            Mounts::ask(config)?.path(&model.repo.to_string(), config.settings.hub_endpoint.as_str(), &done.commit);
+        value["message"] = text.trim_end().into();
+        value["resolved_revision"] = done.commit.as_str().into();
+        value["path"] = json!(path);
+        value["files"] = done.files.into();
+        value["bytes"] = done.bytes.into();
+        value["fetched_bytes"] = done.fetched_bytes.into();
+        format.finish(&text, value, None)
     }
+}
+
+fn text(model: &ModelArguments, done: &Downloaded) -> String {
+    let commit = done.commit.get(..12).unwrap_or(&done.commit);
+    let fetched = match done.fetched_bytes {
+        0 => "nothing had to be fetched".to_owned(),
+        bytes => format!("{} fetched", size(bytes)),
+    };
+    let files = count(done.files, "file");
+    format!("{} ({commit}): {files}, {}, all here; {fetched}\n", model.title(), size(done.bytes))
 }

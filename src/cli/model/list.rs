@@ -2,19 +2,17 @@
 
 use std::io::{IsTerminal, stdout};
 
-use anyhow::bail;
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
 
-use crate::api::proto::job_outcome::Outcome;
-use crate::api::proto::job_request::Job;
-use crate::api::proto::{ListJob, RepoStatus};
+use crate::api::proto::RepoStatus;
 use crate::cli::figures::{count, size};
 use crate::cli::flags::DaemonFlags;
-use crate::cli::progress::Display;
+use crate::cli::format::Format;
+use crate::cli::print;
 use crate::cli::table::{self, Columns};
-use crate::cli::{job, print};
 use crate::config::Config;
+
+use super::known::{self, Mounts};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,35 +34,19 @@ pub struct ListCommand {
     #[arg(long)]
     all: bool,
 
-    /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-
     #[command(flatten)]
     pub settings: DaemonFlags,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For people
-    Human,
-    /// For programs; docs/CLI.md names the fields
-    Json,
-}
-
 impl ListCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
-        let Outcome::Listed(listed) = job::run(config, Job::List(ListJob {}), Display::none())? else {
-            bail!(job::OTHER_ANSWER)
-        };
-        let shown = |repo: &RepoStatus| self.all || repo.cached_bytes > 0 || repo.pinned || table::is_complete(repo);
-        let repos: Vec<_> = listed.repos.into_iter().filter(shown).collect();
-        print(&match self.format {
-            Format::Human => self.text(&repos, stdout().is_terminal()),
-            Format::Json => {
-                format!("{:#}\n", json!({ "models": repos.iter().map(table::model_json).collect::<Vec<_>>() }))
-            }
-        })
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
+        let repos = known::commits(config, self.all)?;
+        if format.is_human() {
+            return print(&self.text(&repos, stdout().is_terminal()));
+        }
+        let mut value = known::totals(&repos);
+        value["models"] = Mounts::ask(config)?.all_json(&repos);
+        format.print(String::new, || value)
     }
 
     fn text(&self, repos: &[RepoStatus], terminal: bool) -> String {

@@ -2,16 +2,22 @@
 
 mod clear;
 mod download;
+mod init;
+mod known;
 mod list;
 mod pin;
+mod stats;
+mod status;
+mod validate;
 
 use clap::{Args, Subcommand};
 
 use crate::api::proto::ModelName;
+use crate::cli::format::Format;
 use crate::config::{Config, Layer};
 use crate::types::{RepoId, Revision};
 
-/// Download, list, pin and clear models in the cache
+/// Download, list, check, pin and clear models in the cache
 #[derive(Debug, Args)]
 pub struct ModelCommand {
     #[command(subcommand)]
@@ -20,8 +26,12 @@ pub struct ModelCommand {
 
 #[derive(Debug, Subcommand)]
 enum Model {
+    Init(init::InitCommand),
     Download(download::DownloadCommand),
     List(list::ListCommand),
+    Status(status::StatusCommand),
+    Stats(stats::StatsCommand),
+    Validate(validate::ValidateCommand),
     Pin(pin::PinCommand),
     Unpin(pin::UnpinCommand),
     Clear(clear::ClearCommand),
@@ -31,8 +41,12 @@ enum Model {
 impl ModelCommand {
     pub fn settings(&self) -> &Layer {
         match &self.command {
+            Model::Init(command) => &command.settings.layer,
             Model::Download(command) => &command.settings.layer,
             Model::List(command) => &command.settings.layer,
+            Model::Status(command) => &command.settings.layer,
+            Model::Stats(command) => &command.settings.layer,
+            Model::Validate(command) => &command.settings.layer,
             Model::Pin(command) => &command.settings.layer,
             Model::Unpin(command) => &command.settings.layer,
             Model::Clear(command) => &command.settings.layer,
@@ -40,14 +54,18 @@ impl ModelCommand {
         }
     }
 
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         match self.command {
-            Model::Download(command) => command.run(config),
-            Model::List(command) => command.run(config),
-            Model::Pin(command) => command.run(config),
-            Model::Unpin(command) => command.run(config),
-            Model::Clear(command) => command.run(config),
-            Model::ClearAll(command) => command.run(config),
+            Model::Init(command) => command.run(config, format),
+            Model::Download(command) => command.run(config, format),
+            Model::List(command) => command.run(config, format),
+            Model::Status(command) => command.run(config, format),
+            Model::Stats(command) => command.run(config, format),
+            Model::Validate(command) => command.run(config, format),
+            Model::Pin(command) => command.run(config, format),
+            Model::Unpin(command) => command.run(config, format),
+            Model::Clear(command) => command.run(config, format),
+            Model::ClearAll(command) => command.run(config, format),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::json;
 
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
 use crate::api::proto::{PinJob, UnpinJob};
 use crate::cli::figures::size;
 use crate::cli::flags::DaemonFlags;
+use crate::cli::format::Format;
 use crate::cli::job;
 use crate::cli::progress::Display;
 use crate::config::Config;
@@ -40,7 +42,7 @@ pub struct UnpinCommand {
 }
 
 impl PinCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         let order = PinJob { model: Some(self.model.name()) };
         let Outcome::Pinned(pinned) = job::run(config, Job::Pin(order), Display::none())? else {
             bail!(job::OTHER_ANSWER)
@@ -55,16 +57,25 @@ impl PinCommand {
                 self.model.arguments(),
             ),
         };
-        crate::cli::print(&format!("{model} is pinned; {here}\n"))
+        let value = json!({
+            "message": format!("{model} is pinned"),
+            "model_name": self.model.repo.to_string(),
+            "resolved_revision": pinned.commit,
+            "bytes": pinned.bytes,
+            "cached_bytes": pinned.cached_bytes,
+        });
+        format.finish(&format!("{model} is pinned; {here}\n"), value, None)
     }
 }
 
 impl UnpinCommand {
-    pub fn run(self, config: &Config) -> anyhow::Result<()> {
+    pub fn run(self, config: &Config, format: Format) -> anyhow::Result<()> {
         let order = UnpinJob { model: Some(self.model.name()) };
         let Outcome::Unpinned(_) = job::run(config, Job::Unpin(order), Display::none())? else {
             bail!(job::OTHER_ANSWER)
         };
-        crate::cli::print(&format!("{} is not pinned any more\n", self.model.title()))
+        let text = format!("{} is not pinned any more", self.model.title());
+        let value = json!({ "message": text, "model_name": self.model.repo.to_string() });
+        format.finish(&format!("{text}\n"), value, None)
     }
 }
