@@ -21,6 +21,7 @@ mod reading;
 mod reference;
 mod space;
 mod storm;
+mod systemd;
 mod transfer;
 mod verbs;
 mod writing;
