@@ -64,7 +64,9 @@ async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
         Ok(UpgradeReply { pid: Some(pid) }) => Some(pid),
         // Which may wait for this command to end before it does anything.
         Ok(UpgradeReply { pid: None }) => {
-            return Ok(format!("version {version}, process {old} hands over to the one that the service manager starts"));
+            return Ok(format!(
+                "version {version}, process {old} hands over to the one that the service manager starts"
+            ));
         }
         // It was faster gone than its answer came.
         Err(ClientError::Away { .. }) => None,
