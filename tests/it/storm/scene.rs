@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::mount::MntFlags;
 use serde_json::Value;
 use test_hub::{Hub, Options};
 use weightfs::daemon::lock::{self, LockState};
@@ -163,8 +164,17 @@ impl Scene {
         names
     }
 
-    /// However things stand: no process is left, so every connection is aborted, and nobody waits in the kernel.
+    /// However things stand: no process is left, the connection is aborted, and nobody waits in the kernel.
     pub fn end_all(&self) {
+        self.kill_all();
+        // A killed daemon with a thread in the kernel that waits for a reader, who waits for an answer, keeps the connection
+        // open. By force it is aborted even if the mount is in use.
+        if is_mounted(&self.directory) {
+            let _ = nix::mount::umount2(&self.directory, MntFlags::MNT_FORCE);
+        }
+    }
+
+    fn kill_all(&self) {
         let deadline = Instant::now() + BURIAL;
         loop {
             let mut processes = self.processes();
