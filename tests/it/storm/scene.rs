@@ -11,7 +11,7 @@ use test_hub::{Hub, Options};
 use weightfs::daemon::lock::{self, LockState};
 
 use super::builds;
-use super::processes::{Process, Role};
+use super::processes::{self, Process, Role};
 use crate::harness::eventually;
 use crate::machine::{Machine, error, is_mounted};
 
@@ -68,10 +68,23 @@ impl Scene {
         assert!(output.status.success(), "{}", error(&output));
     }
 
+    /// Processes in mount namespaces that were made meanwhile, by other tests: what they have a copy of stays in use after
+    /// its unmount, until they end.
+    fn copies(&self) -> Vec<i32> {
+        let directory = format!(" {} ", self.directory.display());
+        let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+        let has_copy = |pid: &i32| {
+            let elsewhere = fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|namespace| namespace != own);
+            elsewhere && fs::read_to_string(format!("/proc/{pid}/mountinfo")).is_ok_and(|all| all.contains(&directory))
+        };
+        processes::numbers().filter(has_copy).collect()
+    }
+
     /// In good order, after which no process is left.
     pub fn umount(&self) {
+        eventually("no other mount namespace has a copy of the mount", || self.copies().is_empty());
         let output = self.run(&["umount", self.directory.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", error(&output));
+        assert!(output.status.success(), "{}; copies of the mount: {:?}", error(&output), self.copies());
         eventually("daemon and holder have ended", || self.processes().is_empty());
         assert!(!is_mounted(&self.directory));
     }
