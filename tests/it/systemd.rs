@@ -33,7 +33,8 @@ impl Manager {
         fs::write(units.join("test.target"), "[Unit]\nDefaultDependencies=no\n").unwrap();
         fs::write(units.join(format!("{SERVICE}.d/test.conf")), drop_in(folder.path(), hub.endpoint())).unwrap();
         let script = format!(
-            "mount -t proc proc /proc && umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&
+            "awk '$3 == \"fuse.weightfs\" {{ print $2 }}' /proc/mounts | while read -r other; do umount -l \"$other\"; done;
+             mount -t proc proc /proc && umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&
              mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && cp -r {units}/* /run/systemd/system/ &&
              exec env -i PATH=\"$PATH\" container=test \"$(command -v systemd || echo /lib/systemd/systemd)\" \
              --system --unit=test.target --log-target=null --show-status=false",
