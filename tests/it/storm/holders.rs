@@ -108,7 +108,7 @@ fn a_mount_whose_database_is_another_one_is_mounted_anew() {
 }
 
 /// Who waits in the kernel is let go however the test ends.
-struct EndsProcesses<'a>(&'a Scene);
+pub struct EndsProcesses<'a>(pub &'a Scene);
 
 impl Drop for EndsProcesses<'_> {
     fn drop(&mut self) {
