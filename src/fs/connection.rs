@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use fuser::{Filesystem, INodeNo, Session, SessionACL};
+use fuser::{Filesystem, Session, SessionACL};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -73,24 +73,6 @@ fn resend(device: &OwnedFd) -> io::Result<()> {
     notice[4..8].copy_from_slice(&RESEND.to_ne_bytes());
     rustix::io::write(device, &notice)?;
     Ok(())
-}
-
-/// Whether the kernel still has this inode: somebody may have it open. (The crate does not pass on that it has not.)
-pub(super) fn has_inode(device: &OwnedFd, inode: INodeNo) -> io::Result<bool> {
-    // FUSE_NOTIFY_INVAL_INODE of its attributes alone, which the kernel asks for again when somebody wants them.
-    const LENGTH: u32 = 40;
-    const INVAL_INODE: i32 = 2;
-    const NO_PAGES: i64 = -1;
-    let mut notice = [0; LENGTH as usize];
-    notice[..4].copy_from_slice(&LENGTH.to_ne_bytes());
-    notice[4..8].copy_from_slice(&INVAL_INODE.to_ne_bytes());
-    notice[16..24].copy_from_slice(&inode.0.to_ne_bytes());
-    notice[24..32].copy_from_slice(&NO_PAGES.to_ne_bytes());
-    match rustix::io::write(device, &notice) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 fn read_packet(from: impl AsFd) -> io::Result<Vec<u8>> {

@@ -8,6 +8,7 @@ mod changes;
 mod failures;
 mod fio;
 mod harness;
+mod helper;
 mod integrity;
 mod kills;
 mod layout;
