@@ -288,7 +288,8 @@ impl Signals {
 /// The process that writes notices to the kernel: this program again.
 fn notices_command() -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("weightfs").arg("notices");
+    // It needs nothing from there, and a token may be among it.
+    command.arg0("weightfs").arg("notices").env_clear();
     command
 }
 
