@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-/// What the network serves; reflection tells it.
-const SERVICE: [&str; 4] = ["health.proto", "api.proto", "model.proto", "p2p.proto"];
+/// What the network serves; reflection tells it by these names, of which others have some without the folder.
+const SERVICE: [&str; 4] =
+    ["model_express/health.proto", "model_express/api.proto", "model_express/model.proto", "model_express/p2p.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=src/api/proto");

@@ -67,7 +67,9 @@ impl Shelf {
     pub async fn known(&self, model: &ModelName) -> Result<Arc<Snapshot>, ControlError> {
         let ModelName { identity, repo, revision } = model;
         match revision.as_commit() {
-            Some(commit) if self.parts.tree.known_snapshot(identity, repo, commit).is_ok_and(|known| known.is_some()) => {
+            Some(commit)
+                if self.parts.tree.known_snapshot(identity, repo, commit).is_ok_and(|known| known.is_some()) =>
+            {
                 self.snapshot(model, commit).await
             }
             _ => match self.pinned(model)? {

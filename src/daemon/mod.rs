@@ -109,6 +109,7 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
     let outcome = runtime.block_on(async {
         let lock = Arc::new(lock);
         let serving = first.serving().cloned();
+        let mut signals = Signals::listen(serving.is_some())?;
         let Beginning { first, keeper, orders, holder } = Beginning::of(first, holding, config, &directories, &lock)?;
         // What is wrong with the address is known before anything is touched, unless readers wait for their mounts.
         let listener = match &serving {
@@ -122,7 +123,7 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
         if let Some(serving) = &serving {
             running.open_service(serving, listener).await?;
         }
-        let outcome = serve(&running, seat, first, orders, starter, serving.as_ref()).await;
+        let outcome = serve(&running, seat, first, orders, starter, serving.as_ref(), &mut signals).await;
         match outcome {
             Ok(End::HandOver) => running.hand_over().await,
             Ok(End::Unneeded) => running.stop().await,
@@ -213,9 +214,9 @@ async fn serve(
     mut orders: mpsc::Receiver<()>,
     starter: &mut Starter,
     serving: Option<&Serving>,
+    signals: &mut Signals,
 ) -> anyhow::Result<End> {
     let node = &running.node;
-    let mut signals = Signals::listen(serving.is_some())?;
     let begun = async {
         match first {
             First::Mount(order) => mount_first(running, seat, order, starter).await,
@@ -229,6 +230,7 @@ async fn serve(
         }
     };
     tokio::select! {
+        biased;
         begun = begun => begun?,
         name = signals.next() => {
             node.end(UNMOUNT).await;
@@ -239,7 +241,7 @@ async fn serve(
         () = node.ended() => info!("the last mount and job are gone"),
         name = signals.next() => {
             if let Some(patience) = serving.and_then(|serving| serving.patience) {
-                running.drain(name, patience, &mut signals).await;
+                running.drain(name, patience, signals).await;
             }
             info!("{name}: unmounting everything");
             node.end(UNMOUNT).await;
@@ -500,7 +502,11 @@ impl Running {
         let recorded = tokio::time::timeout(RECORDED, self.cache.record());
         // Whoever asked for this learns of it meanwhile.
         let service = self.service.clone();
-        let broken_off = async { if let Some(service) = service.get() { service.stop().await } };
+        let broken_off = async {
+            if let Some(service) = service.get() {
+                service.stop().await
+            }
+        };
         let answered = tokio::time::timeout(LAST_WORD, async { tokio::join!(self.api, broken_off) });
         if tokio::join!(recorded, answered).0.is_err() {
             warn!("the disk is slow: what was fetched last is fetched again");

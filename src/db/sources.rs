@@ -92,8 +92,8 @@ impl Database {
 
     pub fn source(&self, source_id: &str, worker_id: &str, since: i64) -> Result<Option<SourceRow>, DbError> {
         self.read(|db| {
-            let mut query = db
-                .prepare_cached(&format!("{COLUMNS} WHERE source_id = ?1 AND worker_id = ?2 AND updated_at >= ?3"))?;
+            let mut query =
+                db.prepare_cached(&format!("{COLUMNS} WHERE source_id = ?1 AND worker_id = ?2 AND updated_at >= ?3"))?;
             query.query_row(params![source_id, worker_id, since], stored_source).optional()
         })
     }

@@ -10,7 +10,9 @@ use crate::types::Token;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    #[error("{path}: the service's token cannot be read: {cause}; set server.token_file to a file that this user can read")]
+    #[error(
+        "{path}: the service's token cannot be read: {cause}; set server.token_file to a file that this user can read"
+    )]
     Read { path: PathBuf, cause: std::io::Error },
     #[error("{path}: it holds no token; set server.token_file to a file with one word, or to null to ask for none")]
     Empty { path: PathBuf },

@@ -60,9 +60,7 @@ pub enum ServiceError {
     InUse { host: String, port: u16 },
     #[error("{host}: no address of this machine; set server.host (--host) to one, or to 0.0.0.0 for all: {cause}")]
     Host { host: String, cause: io::Error },
-    #[error(
-        "{host}:{port}: this user may not listen there; set server.port (--port) to one of 1024 or above: {cause}"
-    )]
+    #[error("{host}:{port}: this user may not listen there; set server.port (--port) to one of 1024 or above: {cause}")]
     Denied { host: String, port: u16, cause: io::Error },
     #[error("{host}:{port}: cannot listen; set server.host and server.port to what this machine has: {cause}")]
     Listen { host: String, port: u16, cause: io::Error },
@@ -127,7 +125,12 @@ impl Service {
     const LAST_WORDS: Duration = Duration::from_secs(1);
 
     /// Answers from now on.
-    pub async fn start(listener: TcpListener, node: Arc<Node>, shelf: Arc<Shelf>, token: Option<Token>) -> io::Result<Self> {
+    pub async fn start(
+        listener: TcpListener,
+        node: Arc<Node>,
+        shelf: Arc<Shelf>,
+        token: Option<Token>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let ground = Ground { node, shelf, answers: TaskTracker::new(), cut: CancellationToken::new() };
         let admit = auth::Admission::new(token);
@@ -154,7 +157,10 @@ impl Service {
             .add_service(health_service)
             .add_service(InterceptedService::new(v1, admit.clone()))
             .add_service(InterceptedService::new(v1alpha, admit.clone()))
-            .add_service(HealthServiceServer::with_interceptor(health::Health { ground: ground.clone() }, admit.clone()))
+            .add_service(HealthServiceServer::with_interceptor(
+                health::Health { ground: ground.clone() },
+                admit.clone(),
+            ))
             .add_service(ApiServiceServer::with_interceptor(action::Actions, admit.clone()))
             .add_service(InterceptedService::new(models, admit.clone()))
             .add_service(InterceptedService::new(sources, admit));

@@ -79,7 +79,8 @@ fn choose(snapshot: &Snapshot, wish: &Wish) -> Result<Vec<RemoteFile>, Status> {
     for text in selected {
         let path = RepoPath::new(text)
             .map_err(|problem| Status::invalid_argument(format!("`{text}` is no path of a file: {problem}")))?;
-        let absent = || Status::not_found(format!("{}: it has no file `{text}` at {}", wish.model.repo, snapshot.commit));
+        let absent =
+            || Status::not_found(format!("{}: it has no file `{text}` at {}", wish.model.repo, snapshot.commit));
         let file = snapshot.remote_file(&path).ok_or_else(absent)?;
         if chosen(&path) && seen.insert(path) {
             files.push(file);

@@ -10,9 +10,7 @@ use weightfs::api::wire::model::{
     ModelStatus,
 };
 
-use super::server::{
-    MIB, MODEL, Server, chunks, download, ensure, files_of, hub, set_bandwidth, wanted,
-};
+use super::server::{MIB, MODEL, Server, chunks, download, ensure, files_of, hub, set_bandwidth, wanted};
 use crate::harness::eventually;
 use crate::machine::Machine;
 
@@ -139,7 +137,9 @@ fn what_cannot_be_had_is_told_and_never_left_open() {
         assert!(last.message.as_ref().unwrap().contains("model.safetensors"), "{last:?}");
         let status = chunks(&mut client, files_of(MODEL)).await.unwrap_err();
         assert!(status.message().contains("model.safetensors"), "{status}");
-        for request in [files_of("acme/none"), ModelFilesRequest { revision: Some("gone".to_owned()), ..files_of(MODEL) }] {
+        for request in
+            [files_of("acme/none"), ModelFilesRequest { revision: Some("gone".to_owned()), ..files_of(MODEL) }]
+        {
             assert_eq!(client.list_model_files(request.clone()).await.unwrap_err().code(), Code::NotFound);
             assert_eq!(client.stream_model_files(request).await.unwrap_err().code(), Code::NotFound);
         }

@@ -8,9 +8,7 @@ use nix::unistd::Pid;
 use test_hub::{Files, Hub};
 use tonic::transport::{Channel, Endpoint};
 use weightfs::api::wire::model::model_service_client::ModelServiceClient;
-use weightfs::api::wire::model::{
-    FileChunk, ModelDownloadRequest, ModelFilesRequest, ModelStatus, ModelStatusUpdate,
-};
+use weightfs::api::wire::model::{FileChunk, ModelDownloadRequest, ModelFilesRequest, ModelStatus, ModelStatusUpdate};
 
 use crate::harness::{eventually, noise};
 use crate::machine::{Machine, error};

@@ -5,9 +5,9 @@ use std::fs;
 use futures::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::HealthCheckRequest;
 use weightfs::api::wire::api::ApiRequest;
 use weightfs::api::wire::api::api_service_client::ApiServiceClient;
 use weightfs::api::wire::health::HealthRequest;
@@ -68,10 +68,10 @@ fn an_action_answers_json_and_an_unknown_one_says_so() {
 }
 
 async fn reflected(channel: Channel) -> Vec<String> {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
     let ask = |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
     let symbols = SERVICES.map(|name| ask(MessageRequest::FileContainingSymbol(name.to_owned())));
     let requests = [ask(MessageRequest::ListServices(String::new()))].into_iter().chain(symbols);
@@ -124,7 +124,10 @@ fn without_the_token_nobody_is_answered_but_a_prober() {
         let mut models = server.models().await;
         assert_eq!(models.list_model_files(files_of(MODEL)).await.unwrap_err().code(), Code::Unauthenticated);
         let mut sources = P2pServiceClient::new(server.channel().await);
-        assert_eq!(sources.list_sources(ListSourcesRequest::default()).await.unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(
+            sources.list_sources(ListSourcesRequest::default()).await.unwrap_err().code(),
+            Code::Unauthenticated
+        );
         for (word, code) in [("Bearer wrong", Some(Code::Unauthenticated)), ("Bearer open-sesame", None)] {
             let mut request = Request::new(files_of(MODEL));
             request.metadata_mut().insert("authorization", word.parse().unwrap());
