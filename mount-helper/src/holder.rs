@@ -16,8 +16,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
-use crate::Program;
 use crate::client::Kept;
+use crate::{Program, privileges};
 use lifecycle::Lifecycle;
 use peers::{Peers, bind};
 
@@ -48,10 +48,15 @@ pub enum First {
 pub fn hold(task: Task) -> io::Result<u8> {
     let signals = listen_to_signals()?;
     let socket = task.socket.clone();
-    let listener = bind(&socket, task.program.run_as)?;
+    let run_as = task.program.run_as;
+    let listener = privileges::as_user(run_as, || bind(&socket))?;
+    // A daemon of root may do everything as it is.
+    if run_as.is_some() {
+        privileges::drop_what_no_holder_needs()?;
+    }
     let held = serve(task, &signals, &listener);
     // Best effort: nobody finds anything behind it.
-    let _ = std::fs::remove_file(&socket);
+    let _ = privileges::as_user(run_as, || std::fs::remove_file(&socket));
     held
 }
 

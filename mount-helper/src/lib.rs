@@ -4,12 +4,17 @@
 //! when it dies, and hands the descriptors on; docs/design/0015-survival.md has the whole of it. It knows nothing of
 //! models, never speaks FUSE, opens no network connection and reads no configuration.
 //!
-//! [`holder`] is the process, [`client`] the daemon's end, [`wire`] what goes between them, [`fuse`] what needs privilege.
+//! [`holder`] is the process, [`client`] the daemon's end, `wire` what goes between them, [`fuse`] what needs privilege,
+//! [`notices`] what may have to wait where no signal reaches. [`helper`] is the program that mount(8) runs, which becomes a
+//! holder with few rights.
 
 pub mod client;
 pub mod fuse;
+pub mod helper;
 pub mod holder;
 mod mounts;
+pub mod notices;
+mod privileges;
 mod process;
 mod store;
 mod wire;

@@ -69,11 +69,17 @@ impl Program {
 }
 
 fn spawn(mut command: Command) -> io::Result<Process> {
+    // Before it runs: a process of another user shows its program to nobody but root with all its rights.
+    let image = open_image(command.get_program().as_ref());
     // The holder reads its signals from a descriptor and blocks them for that; its daemons get them as anybody does.
     let unblock = || Ok(SigSet::all().thread_unblock()?);
     // SAFETY: between fork and exec it makes one system call, and touches no memory but its own stack.
     unsafe { command.pre_exec(unblock) };
-    Process::of(Pid::from_child(&command.spawn()?))
+    Process::new(Pid::from_child(&command.spawn()?), image)
+}
+
+fn open_image(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// How a process ended.
@@ -117,11 +123,17 @@ pub struct Process {
     pub started: Instant,
     /// Readable when all of its threads have ended: none of them takes a request any more.
     handle: OwnedFd,
+    image: Option<OwnedFd>,
 }
 
 impl Process {
+    /// One that runs already.
     pub fn of(pid: Pid) -> io::Result<Self> {
-        Ok(Self { pid, started: Instant::now(), handle: pidfd_open(pid, PidfdFlags::empty())? })
+        Self::new(pid, open_image(format!("/proc/{pid}/exe").as_ref()))
+    }
+
+    fn new(pid: Pid, image: Option<OwnedFd>) -> io::Result<Self> {
+        Ok(Self { pid, started: Instant::now(), handle: pidfd_open(pid, PidfdFlags::empty())?, image })
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -146,8 +158,7 @@ impl Process {
 
     /// The program that it runs, which stays even if its file is replaced.
     pub fn image(&self) -> Option<OwnedFd> {
-        let path = format!("/proc/{}/exe", self.pid);
-        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
+        self.image.as_ref()?.try_clone().ok()
     }
 }
 

@@ -11,14 +11,16 @@ use crate::{fuse, mounts};
 #[derive(Debug, Default)]
 pub struct Store {
     kept: Vec<Kept>,
+    /// The daemon's user, where it is not the holder's own.
+    owner: Option<u32>,
 }
 
 impl Store {
     /// More than a node has mounts, by far.
     const MOST: usize = 4096;
 
-    pub fn with(kept: Vec<Kept>) -> Self {
-        Self { kept }
+    pub fn new(kept: Vec<Kept>, owner: Option<u32>) -> Self {
+        Self { kept, owner }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -78,7 +80,17 @@ impl Store {
 
     fn register(&self, name: &str, descriptors: &[OwnedFd]) -> io::Result<u32> {
         let file = descriptors.first().ok_or(io::ErrorKind::InvalidInput)?;
+        self.check_owner(file)?;
         fuse::register(self.connection(name)?, file.as_fd())
+    }
+
+    /// Through a registered file the kernel lets a mount's users in as far as the daemon says: to write, too, what the
+    /// daemon itself may only read. So a daemon without privilege borrows it for its own files alone.
+    fn check_owner(&self, file: &OwnedFd) -> io::Result<()> {
+        let Some(owner) = self.owner else { return Ok(()) };
+        let found = rustix::fs::fstat(file)?;
+        let is_regular = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
+        if is_regular && found.st_uid == owner { Ok(()) } else { Err(rustix::io::Errno::PERM.into()) }
     }
 
     /// `ID NAME`
@@ -90,13 +102,13 @@ impl Store {
     /// Only what is kept here: a daemon without privilege borrows none for other mounts.
     fn unmount(&self, name: &str, lazy: bool) -> io::Result<()> {
         self.connection(name)?;
-        mounts::unmount(name, lazy)
+        mounts::unmount(name, lazy, self.owner)
     }
 
     /// Ends every mount. Whoever uses one gets errors from now on.
     pub fn end_all(&mut self) {
         for Kept { name, descriptors } in self.kept.drain(..) {
-            if let Err(error) = mounts::unmount(&name, true) {
+            if let Err(error) = mounts::unmount(&name, true, self.owner) {
                 let directory = name.split_once(' ').map_or("", |(_, directory)| directory);
                 eprintln!("weightfs holder: cannot unmount {directory}: {error}; `umount -l {directory}` does");
             }
@@ -116,5 +128,22 @@ fn reply(socket: impl AsFd, word: &str, outcome: io::Result<String>) -> io::Resu
             Some(number) => wire::send(socket, "errno", &number.to_string(), &[]),
             None => wire::send(socket, "refused", &error.to_string(), &[]),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_without_privilege_has_the_kernel_read_its_own_files_only() {
+        let file: OwnedFd = tempfile::tempfile().unwrap().into();
+        let uid = rustix::process::geteuid().as_raw();
+        assert!(Store::new(Vec::new(), None).check_owner(&file).is_ok());
+        assert!(Store::new(Vec::new(), Some(uid)).check_owner(&file).is_ok());
+        let refused = Store::new(Vec::new(), Some(uid + 1)).check_owner(&file);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let folder: OwnedFd = std::fs::File::open("/").unwrap().into();
+        assert!(Store::new(Vec::new(), Some(0)).check_owner(&folder).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod import;
 mod job;
 mod model;
 mod mount;
+mod plan;
 mod progress;
 mod reaching;
 mod reference;
@@ -55,6 +56,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Mount(mount::MountCommand),
+    MountPlan(plan::PlanCommand),
     Umount(umount::UmountCommand),
     Serve(serve::ServeCommand),
     Upgrade(upgrade::UpgradeCommand),
@@ -65,6 +67,9 @@ enum Command {
     Export(export::ExportCommand),
     Daemon(daemon::DaemonCommand),
     Holder(holder::HolderCommand),
+    /// Write notices to the kernel; started by a daemon
+    #[command(hide = true)]
+    Notices,
 }
 
 /// Does what the process's arguments say.
@@ -90,6 +95,10 @@ impl Command {
         if let Command::Holder(command) = self {
             return command.run(&surroundings);
         }
+        if let Command::Notices = self {
+            mount_helper::notices::serve(io::stdin())?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let load = |layer: Layer| Config::load(layer, common.config.clone(), surroundings.clone());
         match self {
             Command::Mount(command) => {
@@ -97,6 +106,7 @@ impl Command {
                 command.run(config)
             }
             Command::Serve(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
+            Command::MountPlan(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
             Command::Umount(command) => command.run(&load(common.layer.clone())?),
             Command::Upgrade(command) => command.run(&load(common.layer.clone())?),
             Command::Status(command) => command.run(&load(common.layer.clone())?),
@@ -117,7 +127,7 @@ impl Command {
                 command.run(&config)
             }
             Command::Daemon(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
-            Command::Holder(_) => Ok(()),
+            Command::Holder(_) | Command::Notices => Ok(()),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -62,7 +62,7 @@ impl MountCommand {
     }
 }
 
-fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
+pub fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
     let settings = &config.settings;
     ensure!(directory.to_str().is_some(), "{}: the name of a mount must be valid UTF-8", directory.display());
     for name in config.hidden_variables(Some(directory)) {

@@ -7,6 +7,7 @@ use anyhow::{bail, ensure};
 use clap::Args;
 
 use crate::api::client::ClientError;
+use crate::api::proto::UpgradeReply;
 use crate::config::Config;
 use crate::daemon;
 use crate::daemon::lock::{self, LockState};
@@ -60,7 +61,13 @@ async fn upgrade_all(runtime: &Path) -> anyhow::Result<()> {
 async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     let (old, version) = (daemon.status.pid, daemon.status.version.clone());
     let next = match daemon.client.upgrade().await {
-        Ok(reply) => reply.pid,
+        Ok(UpgradeReply { pid: Some(pid) }) => Some(pid),
+        // Which may wait for this command to end before it does anything.
+        Ok(UpgradeReply { pid: None }) => {
+            return Ok(format!(
+                "version {version}, process {old} hands over to the one that the service manager starts"
+            ));
+        }
         // It was faster gone than its answer came.
         Err(ClientError::Away { .. }) => None,
         Err(ClientError::Refused(why)) => bail!("the daemon goes on as it was: {why}"),
@@ -71,7 +78,7 @@ async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     while Instant::now() < deadline {
         let owner = match lock::probe(cache)? {
             LockState::Held(owner) => owner,
-            // A service manager is about to start it.
+            // The holder is about to start it.
             LockState::Free => None,
         };
         if let Some(owner) = owner.filter(|owner| owner.pid != old)

@@ -124,7 +124,7 @@ settings! {
     }
     cache_max_size_bytes: Option<Bytes<0, { 1 << 60 }>> {
         key: "cache.max_size_bytes",
-        flag: Flag::No,
+        flag: Flag::Daemon("max-size"),
         default: |_| None,
         shown: "null: no limit but the disk's",
         help: "How much all contents together may take on the disk, those included that are on their way. What does not fit is read without being kept"

@@ -137,6 +137,19 @@ fn every_setting_can_be_given_in_the_environment() {
 }
 
 #[test]
+fn amounts_of_bytes_may_have_a_unit() {
+    let size = |word: &str| {
+        let config = load_with(flag("cache.max_size_bytes", "max-size", word), "", &[]).ok()?;
+        config.settings.cache_max_size_bytes.map(|bytes| bytes.get())
+    };
+    assert_eq!(size("200000000000"), Some(200_000_000_000));
+    assert_eq!([size("3K"), size("3m"), size("3GiB"), size("3T")], [10, 20, 30, 40].map(|shift| Some(3 << shift)));
+    assert_eq!([size("3 G"), size("G"), size("1.5G"), size("-1G"), size("3GB"), size("99999999999T")], [None; 6]);
+    let settings = load("cache: {max_size_bytes: 200G}", &[]).unwrap().settings;
+    assert_eq!(settings.cache_max_size_bytes.map(|bytes| bytes.get()), Some(200 << 30));
+}
+
+#[test]
 fn off_is_a_word_in_a_file_too() {
     let settings = load("mount: {passthrough: off}", &[]).unwrap().settings;
     assert_eq!(settings.mount_passthrough, PassthroughWish::Off);

@@ -201,12 +201,31 @@ impl<const MIN: u64, const MAX: u64> Value for Bytes<MIN, MAX> {
     const HINT: &'static str = "BYTES";
 
     fn expected() -> String {
-        format!("a whole number of bytes from {MIN} to {MAX}")
+        format!("a whole number of bytes from {MIN} to {MAX}, or one with K, M, G or T behind it (of 1024)")
     }
 
     fn read(given: &Given) -> Option<Self> {
-        given.whole_number().filter(|bytes| (MIN..=MAX).contains(bytes)).map(Self)
+        let bytes = match &given.written {
+            Written::Word(word) | Written::Text(word) => with_unit(word),
+            _ => given.whole_number(),
+        };
+        bytes.filter(|bytes| (MIN..=MAX).contains(bytes)).map(Self)
     }
+}
+
+/// `200G`, `200GiB` or plain bytes.
+fn with_unit(word: &str) -> Option<u64> {
+    let end = word.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(word.len());
+    let (digits, unit) = word.split_at(end);
+    let factor: u64 = match unit.to_ascii_uppercase().as_str() {
+        "" => 1,
+        "K" | "KIB" => 1 << 10,
+        "M" | "MIB" => 1 << 20,
+        "G" | "GIB" => 1 << 30,
+        "T" | "TIB" => 1 << 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// The root of a Hub: scheme, host, perhaps a port and a path, no slash at the end.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use crate::cache::{BlockCache, SpaceState};
 use crate::db::{Database, DbError, RepoRow};
 use crate::fs::mount::{self, UnmountError};
+use crate::fs::notices::Courier;
 use crate::fs::session::{Ground, MountPlan, Session, SessionError};
 use crate::fs::survival::{HeldMount, Keeper};
 use crate::metrics::Metrics;
@@ -62,6 +63,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Who keeps the mounts when this daemon dies.
     pub keeper: Option<Arc<Keeper>>,
+    pub courier: Courier,
 }
 
 impl Parts {
@@ -73,6 +75,7 @@ impl Parts {
             cache_directory: self.cache_directory.clone(),
             database: self.db.uuid().to_owned(),
             keeper: self.keeper.clone(),
+            courier: self.courier.clone(),
         }
     }
 }

@@ -116,6 +116,11 @@ fn spawn(arguments: &[OsString], hidden: &[&str], log: File) -> io::Result<(Chil
     Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
 }
 
+/// Makes the log for a daemon that somebody else starts.
+pub fn prepare_log(path: &Path) -> Result<(), StartError> {
+    open_log(path).map(drop).map_err(|cause| StartError::Log { path: path.to_owned(), cause })
+}
+
 /// The log to append to, and how long it is now.
 fn open_log(path: &Path) -> io::Result<(File, u64)> {
     if std::fs::metadata(path).is_ok_and(|found| found.len() > MAX_LOG) {

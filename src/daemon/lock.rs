@@ -25,6 +25,8 @@ pub struct LockError {
 pub struct Owner {
     pub pid: u32,
     pub socket: PathBuf,
+    /// The socket of its holder.
+    pub holder: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -112,7 +114,7 @@ pub fn probe(cache: &Path) -> Result<LockState, LockError> {
 fn read_owner(text: &str) -> Option<Owner> {
     let (pid, rest) = text.split_once('\n')?;
     let (socket, _) = rest.split_once('\n')?;
-    Some(Owner { pid: pid.parse().ok()?, socket: socket.into() })
+    Some(Owner { pid: pid.parse().ok()?, socket: socket.into(), holder: holder_socket(text) })
 }
 
 fn holder_socket(text: &str) -> Option<PathBuf> {
@@ -140,9 +142,12 @@ mod tests {
     fn the_owner_says_where_it_listens_and_a_later_one_is_not_mistaken_for_it() {
         let cache = tempfile::tempdir().unwrap();
         let lock = CacheLock::take(cache.path()).unwrap().unwrap();
-        lock.describe(Path::new("/run/weightfs/control.sock"), None).unwrap();
-        let owner = Owner { pid: std::process::id(), socket: "/run/weightfs/control.sock".into() };
-        assert_eq!(probe(cache.path()).unwrap(), LockState::Held(Some(owner)));
+        for holder in [None, Some(Path::new("/run/weightfs/holder"))] {
+            lock.describe(Path::new("/run/weightfs/control.sock"), holder).unwrap();
+            let (pid, socket) = (std::process::id(), "/run/weightfs/control.sock".into());
+            let owner = Owner { pid, socket, holder: holder.map(Path::to_owned) };
+            assert_eq!(probe(cache.path()).unwrap(), LockState::Held(Some(owner)));
+        }
         drop(lock);
         let _later = CacheLock::take(cache.path()).unwrap().unwrap();
         assert_eq!(probe(cache.path()).unwrap(), LockState::Held(None));

@@ -12,11 +12,14 @@ pub mod logging;
 pub mod ready;
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use mount_helper::notices::Messenger;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -31,6 +34,7 @@ use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use crate::config::{CheckedReads, Config, ProofTime, Settings};
 use crate::control::{JobSeat, MountOrder, Node, Parts, Shelf};
 use crate::db::{Database, DatabaseSettings};
+use crate::fs::notices::Courier;
 use crate::fs::survival::{HeldMount, Keeper, MountName};
 use crate::metrics::Metrics;
 use crate::origin::hub::{HubOrigin, HubSettings};
@@ -333,6 +337,14 @@ impl Signals {
     }
 }
 
+/// The process that writes notices to the kernel: this program again.
+fn notices_command() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    // It needs nothing from there, and a token may be among it.
+    command.arg0("weightfs").arg("notices").env_clear();
+    command
+}
+
 /// Each blob in use is an open file: the usual soft limit of 1024 is for programs that wait in select(2).
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
@@ -410,9 +422,16 @@ impl Running {
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
         let cache_directory = directories.cache.clone();
-        let parts =
-            Parts { cache_directory, db: db.clone(), cache: cache.clone(), tree, metrics, keeper: keeper.clone() };
-        let parts = Arc::new(parts);
+        let courier = Courier::Process(Arc::new(Messenger::new(notices_command)));
+        let parts = Arc::new(Parts {
+            cache_directory,
+            db: db.clone(),
+            cache: cache.clone(),
+            tree,
+            metrics,
+            keeper: keeper.clone(),
+            courier,
+        });
         let node = Node::new(parts.clone(), directories.cache.clone(), directories.own_paths());
         let seat = node.begin()?;
 

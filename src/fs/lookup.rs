@@ -46,8 +46,7 @@ impl ModelFs {
 
     pub async fn attr(&self, node: Node) -> Result<Attr, FsError> {
         if let Some(open) = self.open_without_name(node)? {
-            let stored = ScratchAttr::of_file(&open).map_err(FsError::open_scratch("stat"))?;
-            return Ok(self.stored_attr(node, stored));
+            return self.open_attr(node, &open);
         }
         let (path, place) = self.place(node)?;
         match self.find(&path, &place).await? {

@@ -25,6 +25,7 @@ mod loads;
 mod lookup;
 mod model_fs;
 pub mod mount;
+pub mod notices;
 mod orphans;
 mod passthrough;
 mod read;

@@ -1,10 +1,11 @@
 //! Open files that have lost their last name. The next daemon must find them too, so they stay on disk until the kernel
 //! forgets their node.
 //!
-//! A FORGET that is under way when a daemon dies is lost; what it was about goes at the next fresh mount.
+//! A FORGET that is under way when a daemon dies is lost, so the next one asks the kernel which it still has.
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +17,8 @@ use super::scratch::{Scratch, ScratchAttr, ScratchKind};
 use crate::tree::Node;
 
 pub(super) struct Orphans {
-    /// The nodes whose files are among the layer's orphans, and the disk's numbers of these.
+    /// The nodes whose files are among the layer's orphans, and the disk's numbers of these. Locked while a link of theirs
+    /// comes or goes, so that whoever counts links counts them as they are.
     inodes: Mutex<HashMap<Node, u64>>,
 }
 
@@ -40,11 +42,6 @@ impl Orphans {
     fn has(&self, node: Node) -> bool {
         self.inodes.lock().contains_key(&node)
     }
-
-    /// How many of a file's links on disk are none that a program could see.
-    fn links(&self, inode: u64) -> u32 {
-        self.inodes.lock().values().filter(|orphan| **orphan == inode).count() as u32
-    }
 }
 
 impl ModelFs {
@@ -58,9 +55,10 @@ impl ModelFs {
         if self.nodes.is_fresh() && self.handles.scratch(node).is_none() {
             return Ok(None);
         }
+        let mut inodes = self.orphans.inodes.lock();
         match self.scratch.keep_orphan(path, node.0) {
             Ok(()) => {
-                self.orphans.inodes.lock().insert(node, stored.inode);
+                inodes.insert(node, stored.inode);
                 Ok(Some(node))
             }
             // Its name goes all the same. Then only this daemon finds it.
@@ -73,7 +71,8 @@ impl ModelFs {
 
     /// Nobody has it open, or it keeps its name.
     pub(super) fn drop_orphan(&self, node: Node) {
-        if self.orphans.inodes.lock().remove(&node).is_some()
+        let mut inodes = self.orphans.inodes.lock();
+        if inodes.remove(&node).is_some()
             && let Err(error) = self.scratch.remove_orphan(node.0)
         {
             tracing::warn!(%error, "a removed file takes up room until the next fresh mount");
@@ -83,6 +82,21 @@ impl ModelFs {
     /// The kernel has forgotten a node: nobody has it open.
     pub fn forget(&self, node: Node) {
         self.drop_orphan(node);
+    }
+
+    /// What the kernel has forgotten while no daemon, or a dying one, listened.
+    pub(super) fn forget_orphans(&self, kernel_has: impl Fn(Node) -> io::Result<bool>) {
+        let kept: Vec<Node> = self.orphans.inodes.lock().keys().copied().collect();
+        for node in kept {
+            match kernel_has(node) {
+                Ok(true) => {}
+                Ok(false) => self.drop_orphan(node),
+                Err(error) => {
+                    tracing::debug!(%error, "the kernel does not tell which files are open; they are kept");
+                    return;
+                }
+            }
+        }
     }
 
     /// Whether [`Self::open_without_name`] finds a file.
@@ -101,9 +115,22 @@ impl ModelFs {
         Ok(Some(Arc::new(self.scratch.open_orphan(node.0)?)))
     }
 
+    /// What programs see of an open file.
+    pub(super) fn open_attr(&self, node: Node, open: &File) -> Result<Attr, FsError> {
+        let inodes = self.orphans.inodes.lock();
+        let mut stored = ScratchAttr::of_file(open).map_err(FsError::open_scratch("stat"))?;
+        stored.nlink = stored.nlink.saturating_sub(links(&inodes, stored.inode));
+        Ok(Attr::of_scratch(node, stored))
+    }
+
     /// What programs see of what lies in the layer: a place among the orphans is no name.
     pub(super) fn stored_attr(&self, node: Node, mut stored: ScratchAttr) -> Attr {
-        stored.nlink = stored.nlink.saturating_sub(self.orphans.links(stored.inode));
+        stored.nlink = stored.nlink.saturating_sub(links(&self.orphans.inodes.lock(), stored.inode));
         Attr::of_scratch(node, stored)
     }
+}
+
+/// How many of a file's links on disk are none that a program could see.
+fn links(inodes: &HashMap<Node, u64>, inode: u64) -> u32 {
+    inodes.values().filter(|orphan| **orphan == inode).count() as u32
 }

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use fuser::{INodeNo, SessionACL};
+use fuser::SessionACL;
+use mount_helper::notices::Notice;
 use tokio::sync::watch;
 
 use super::backing::Backings;
@@ -15,6 +16,7 @@ use super::error::FsError;
 use super::fuse::Adapter;
 use super::model_fs::ModelFs;
 use super::mount::{self, MountError, MountOptions, UnmountError};
+use super::notices::{self, Courier, Notices};
 use super::passthrough::MovedName;
 use super::scratch::{Owner, Scratch, ScratchError};
 use super::survival::{Agreement, Header, HeldMount, Keeper, KeptMount, MountName, StateFile};
@@ -97,6 +99,7 @@ pub struct Ground {
     pub database: String,
     /// Who keeps the mounts when this daemon dies.
     pub keeper: Option<Arc<Keeper>>,
+    pub courier: Courier,
 }
 
 /// Who keeps a mount, and what of it.
@@ -154,7 +157,7 @@ impl Session {
         }
         Self::try_passthrough(&fs, &device, kept.as_ref().ok(), &ground.cache).await;
         Self::raise_read_ahead(directory.clone()).await;
-        Self::serve(fs, session, directory, kept)
+        Self::serve(fs, session, device, ground.courier, directory, kept)
     }
 
     /// Goes on with a mount that an earlier daemon served. Its readers have waited meanwhile.
@@ -175,10 +178,19 @@ impl Session {
         Self::try_passthrough(&fs, &kept.device, keeper.as_ref(), &ground.cache).await;
         let taking = fs.clone();
         blocking(move || taking.take_over(backings)).await?;
-        let resumed = blocking(move || connection::resume(adapter, Self::config(), &kept.device, &header.agreement));
+        let resuming = kept.clone();
+        let resumed = blocking(move || {
+            let session = connection::resume(adapter, Self::config(), &resuming.device, &header.agreement)?;
+            Ok((session, resuming.device.try_clone()?))
+        });
         let failed = |source| SessionError::Handshake { directory: directory.clone(), source };
-        let session = resumed.await.map_err(failed)?;
-        Self::serve(fs, session, directory, keeper.ok_or_else(|| "nobody keeps it".to_owned()))
+        let (session, device) = resumed.await.map_err(failed)?;
+        let forgotten = fs.clone();
+        tokio::spawn(blocking(move || {
+            forgotten.forget_orphans(|node| notices::is_known(&kept.device, node));
+        }));
+        let kept = keeper.ok_or_else(|| "nobody keeps it".to_owned());
+        Self::serve(fs, session, device, ground.courier, directory, kept)
     }
 
     async fn model_fs(
@@ -236,17 +248,20 @@ impl Session {
     fn serve(
         fs: Arc<ModelFs>,
         session: fuser::Session<Adapter>,
+        device: OwnedFd,
+        courier: Courier,
         directory: PathBuf,
         kept: Result<KeptBy, String>,
     ) -> Result<Self, SessionError> {
         let survival = kept.as_ref().map_or_else(|why| format!("off: {why}"), |_| "on".to_owned());
         let (place, passthrough) = (directory.display(), fs.passthrough());
         tracing::info!(directory = %place, passthrough, survival, "how it is served");
-        let names = session.notifier();
+        let device = Arc::new(device);
+        let notices = || Notices::new(device.clone(), courier.clone());
         let known = Arc::downgrade(&fs);
         let ended = Self::run(session, directory.clone())?;
-        tokio::spawn(Self::drop_behind(fs.clone(), names.clone(), ended.clone()));
-        tokio::spawn(Self::move_names(fs, names, ended.clone()));
+        tokio::spawn(Self::drop_behind(fs.clone(), notices(), ended.clone()));
+        tokio::spawn(Self::move_names(fs, notices(), ended.clone()));
         let kept = kept.ok().map(|(keeper, kept)| (keeper, kept.name.clone()));
         if let Some((keeper, name)) = kept.clone() {
             tokio::spawn(Self::forget(keeper, name, ended.clone()));
@@ -285,46 +300,39 @@ impl Session {
 
     /// Tells the kernel to look up again what has moved. Never from inside a request: the kernel may hold the folder that
     /// it names, and wait for that request.
-    async fn move_names(fs: Arc<ModelFs>, kernel: fuser::Notifier, mut ended: watch::Receiver<bool>) {
+    async fn move_names(fs: Arc<ModelFs>, mut notices: Notices, mut ended: watch::Receiver<bool>) {
         loop {
             let moved = tokio::select! {
                 _ = ended.wait_for(|ended| *ended) => return,
                 moved = fs.moved_names() => moved,
             };
-            let kernel = kernel.clone();
             let forget = move || {
                 for MovedName { folder, name, wrong } in moved {
-                    if let Some(node) = wrong
-                        && let Err(error) = kernel.inval_inode(INodeNo(node.0), 0, 0)
-                    {
-                        tracing::debug!(%error, name, "the kernel keeps no pages of it");
+                    if let Some(node) = wrong {
+                        notices.tell(&Notice::Pages { node: node.0, offset: 0, length: 0 });
                     }
-                    if let Err(error) = kernel.inval_entry(INodeNo(folder.0), name.as_ref()) {
-                        tracing::debug!(%error, name, "the kernel keeps a name");
-                    }
+                    notices.tell(&Notice::Name { folder: folder.0, name });
                 }
+                notices
             };
-            blocking(forget).await;
+            notices = blocking(forget).await;
         }
     }
 
     /// Takes what was read of huge files out of memory: the kernel's pages of the mount, then those of the cache file.
-    async fn drop_behind(fs: Arc<ModelFs>, kernel: fuser::Notifier, mut ended: watch::Receiver<bool>) {
+    async fn drop_behind(fs: Arc<ModelFs>, mut notices: Notices, mut ended: watch::Receiver<bool>) {
         loop {
             let span = tokio::select! {
                 _ = ended.wait_for(|ended| *ended) => return,
                 span = fs.behind.next() => span,
             };
-            let kernel = kernel.clone();
             let drop_pages = move || {
                 let Span { node, range, pages } = span;
-                // A file that the kernel has forgotten has no pages.
-                if let Err(error) = kernel.inval_inode(INodeNo(node.0), range.start as i64, range.len() as i64) {
-                    tracing::debug!(%error, "the kernel keeps what was read");
-                }
+                notices.tell(&Notice::Pages { node: node.0, offset: range.start, length: range.len() });
                 pages.drop_range(range);
+                notices
             };
-            blocking(drop_pages).await;
+            notices = blocking(drop_pages).await;
         }
     }
 

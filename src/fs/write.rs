@@ -187,8 +187,8 @@ impl ModelFs {
         if let Some(open) = &open {
             if self.nodes.path(node)?.is_none() {
                 // Its name is gone; the open file is not.
-                let changed = Scratch::set_attr_of(open, &change).map_err(FsError::open_scratch("change"))?;
-                return Ok(self.stored_attr(node, changed));
+                Scratch::set_attr_of(open, &change).map_err(FsError::open_scratch("change"))?;
+                return self.open_attr(node, open);
             }
             if let Some(size) = change.size.take() {
                 open.set_len(size).map_err(FsError::open_scratch("resize"))?;

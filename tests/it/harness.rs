@@ -11,6 +11,7 @@ use test_hub::Hub;
 use weightfs::cache::{BlockCache, CacheError, CacheSettings, Evicted, IntegritySettings, SpaceSettings, Verified};
 use weightfs::db::Database;
 use weightfs::fs::mount;
+use weightfs::fs::notices::Courier;
 use weightfs::fs::session::{Ground, MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
 use weightfs::origin::hub::{HubOrigin, HubSettings};
@@ -113,6 +114,7 @@ impl Node {
             cache_directory: self.directory.clone(),
             database: self.db.uuid().to_owned(),
             keeper: None,
+            courier: Courier::Here,
         };
         let start = Session::start(plan, ground);
         self.sessions.push(self.runtime.block_on(start)?);

@@ -13,6 +13,7 @@ mod processes;
 mod pulse;
 mod readers;
 mod scene;
+mod stuck;
 mod upgrades;
 mod writers;
 

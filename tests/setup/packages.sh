@@ -9,6 +9,7 @@ missing_packages() {
     command -v c++ >/dev/null || echo g++
     command -v fio >/dev/null || echo fio
     command -v setpriv >/dev/null || echo util-linux
+    command -v systemctl >/dev/null || echo systemd
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     if [ "$1" != build ]; then missing_python_packages; fi
     if [ "$1" = bench ]; then missing_bench_packages; fi

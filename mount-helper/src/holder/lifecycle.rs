@@ -86,7 +86,7 @@ impl Lifecycle {
     pub fn begin(task: Task) -> io::Result<Self> {
         let Task { socket, program, give_up, first, kept } = task;
         let mut this = Self {
-            store: Store::with(kept),
+            store: Store::new(kept, program.run_as.map(|(uid, _)| uid)),
             socket,
             program,
             give_up,

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, chmod, chown};
+use rustix::fs::{Mode, chmod};
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Gid, Pid, Uid, geteuid};
+use rustix::process::Pid;
 
 use super::lifecycle::Lifecycle;
 use crate::wire::{self, Packet};
@@ -159,17 +159,14 @@ fn is_readable(socket: BorrowedFd<'_>) -> bool {
     poll(&mut places, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
-/// Listens where only the daemon's user may connect.
-pub fn bind(path: &Path, owner: Option<(u32, u32)>) -> io::Result<OwnedFd> {
+/// Listens where only this process's user may connect.
+pub fn bind(path: &Path) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     // A process of the same number, long ago.
     let _ = std::fs::remove_file(path);
     // It can be connected to only once it listens, and then its mode is right.
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     chmod(path, Mode::RUSR | Mode::WUSR)?;
-    if let Some((uid, gid)) = owner.filter(|(uid, _)| *uid != geteuid().as_raw()) {
-        chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    }
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }

@@ -348,6 +348,22 @@ fn files_that_were_open_without_a_name_go_with_the_mount() {
 }
 
 #[test]
+fn what_the_kernel_has_forgotten_without_anybody_hearing_of_it_is_asked_for() {
+    let mut home = Home::new();
+    let nodes = ["open", "closed"].map(|name| {
+        let file = home.ask(&[], |fs, delivery| create(fs, name, delivery)).unwrap().node;
+        home.ask(&[], |fs, delivery| async move { fs.unlink(ROOT, name, delivery).await }).unwrap();
+        file
+    });
+    home.take_over();
+    home.fs().forget_orphans(|_| Err(std::io::Error::other("no answer")));
+    assert_eq!(home.orphans(), 2, "no answer is no leave to remove");
+    home.fs().forget_orphans(|node| Ok(node == nodes[0]));
+    assert_eq!(home.orphans(), 1);
+    assert_eq!(home.read(nodes[0]).unwrap(), b"");
+}
+
+#[test]
 fn a_file_that_nobody_has_open_is_removed_at_once() {
     let mut home = Home::new();
     fs::write(home.on_disk("f"), "").unwrap();

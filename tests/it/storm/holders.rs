@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::builds;
 use super::crowd::Stage;
@@ -76,8 +80,35 @@ fn a_daemon_that_cannot_be_started_any_more_is_given_up_with_a_word_and_an_error
     scene.umount();
 }
 
+#[test]
+fn a_mount_whose_database_is_another_one_is_mounted_anew() {
+    let stage = Stage::set(Scene::new(), 1);
+    let scene = &stage.scene;
+    let small = &stage.ages[0][1];
+    let open = File::open(scene.directory.join(&small.path)).unwrap();
+    let (holder, daemon) = (scene.the(Role::Holder), scene.the(Role::Daemon));
+    holder.signal(Signal::STOP);
+    daemon.kill();
+    assert!(daemon.ends_within(Duration::from_secs(20)).unwrap());
+    for name in ["models.db", "models.db-wal", "models.db-shm"] {
+        let _ = fs::remove_file(scene.path("cache").join(name));
+    }
+    holder.signal(Signal::CONT);
+    eventually("the mount can be read", || {
+        fs::read(scene.directory.join(&small.path)).is_ok_and(|bytes| bytes == small.bytes)
+    });
+    let refused = open.metadata().unwrap_err();
+    assert_eq!(Errno::from_io_error(&refused), Some(Errno::NOTCONN));
+    assert!(scene.log().contains("it is mounted anew, and its readers see errors"), "{}", scene.log());
+    drop(open);
+    // The next daemon takes over the new mount, as any.
+    scene.the(Role::Daemon).kill();
+    assert!(fs::read(scene.directory.join(&small.path)).unwrap() == small.bytes);
+    scene.umount();
+}
+
 /// Who waits in the kernel is let go however the test ends.
-struct EndsProcesses<'a>(&'a Scene);
+pub struct EndsProcesses<'a>(pub &'a Scene);
 
 impl Drop for EndsProcesses<'_> {
     fn drop(&mut self) {

@@ -10,6 +10,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+/// Of every process there is.
+pub fn numbers() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Holder,
@@ -30,8 +35,7 @@ impl Process {
     /// Those that live and have `cache` for a cache directory.
     pub fn of(cache: &Path) -> Vec<Self> {
         let mark = [b"WEIGHTFS_CACHE_DIRECTORY=", cache.as_os_str().as_bytes()].concat();
-        let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        numbers.filter_map(|pid| Self::marked(pid, &mark)).collect()
+        numbers().filter_map(|pid| Self::marked(pid, &mark)).collect()
     }
 
     /// Its handle is taken before the look: so it is that of the process that was looked at.

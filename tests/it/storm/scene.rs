@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::mount::MntFlags;
 use serde_json::Value;
 use test_hub::{Hub, Options};
 use weightfs::daemon::lock::{self, LockState};
 
 use super::builds;
-use super::processes::{Process, Role};
+use super::processes::{self, Process, Role};
 use crate::harness::eventually;
 use crate::machine::{Machine, error, is_mounted};
 
@@ -68,10 +69,23 @@ impl Scene {
         assert!(output.status.success(), "{}", error(&output));
     }
 
+    /// Processes in mount namespaces that were made meanwhile, by other tests: what they have a copy of stays in use after
+    /// its unmount, until they end.
+    fn copies(&self) -> Vec<i32> {
+        let directory = format!(" {} ", self.directory.display());
+        let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+        let has_copy = |pid: &i32| {
+            let elsewhere = fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|namespace| namespace != own);
+            elsewhere && fs::read_to_string(format!("/proc/{pid}/mountinfo")).is_ok_and(|all| all.contains(&directory))
+        };
+        processes::numbers().filter(has_copy).collect()
+    }
+
     /// In good order, after which no process is left.
     pub fn umount(&self) {
+        eventually("no other mount namespace has a copy of the mount", || self.copies().is_empty());
         let output = self.run(&["umount", self.directory.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", error(&output));
+        assert!(output.status.success(), "{}; copies of the mount: {:?}", error(&output), self.copies());
         eventually("daemon and holder have ended", || self.processes().is_empty());
         assert!(!is_mounted(&self.directory));
     }
@@ -150,8 +164,17 @@ impl Scene {
         names
     }
 
-    /// However things stand: no process is left, so every connection is aborted, and nobody waits in the kernel.
+    /// However things stand: no process is left, the connection is aborted, and nobody waits in the kernel.
     pub fn end_all(&self) {
+        self.kill_all();
+        // A killed daemon with a thread in the kernel that waits for a reader, who waits for an answer, keeps the connection
+        // open. By force it is aborted even if the mount is in use.
+        if is_mounted(&self.directory) {
+            let _ = nix::mount::umount2(&self.directory, MntFlags::MNT_FORCE);
+        }
+    }
+
+    fn kill_all(&self) {
         let deadline = Instant::now() + BURIAL;
         loop {
             let mut processes = self.processes();

@@ -57,7 +57,7 @@ impl Writer {
         let bytes = noise(self.named as u64, 1 + self.dice.below(Self::LARGEST));
         let mut file = pulse.run("create", &path, || File::create_new(&path))?;
         pulse.run("write", &path, || file.write_all(&bytes))?;
-        pulse.run("close", &path, || file.sync_all())?;
+        pulse.run("sync", &path, || file.sync_all())?;
         drop(file);
         self.files.insert(name.clone(), bytes);
         self.read_back(&name, pulse)

@@ -1,0 +1,174 @@
+//! The service template under a real systemd, which runs as the first process of namespaces of its own: what it keeps outlives
+//! the daemon that it runs.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use rustix::fs::{Advice, fadvise};
+use test_hub::{Files, Hub};
+
+use crate::harness::{eventually, noise};
+
+const MIB: usize = 1 << 20;
+const TEMPLATE: &str = include_str!("../../deploy/systemd/weightfs@.service");
+const SERVICE: &str = "weightfs@test.service";
+
+/// A service manager with the template in it, and nothing else.
+struct Manager {
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Manager {
+    fn boot(hub: &Hub) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let units = folder.path().join("units");
+        fs::create_dir_all(units.join(format!("{SERVICE}.d"))).unwrap();
+        fs::create_dir(folder.path().join("hf")).unwrap();
+        fs::write(units.join("weightfs@.service"), TEMPLATE).unwrap();
+        fs::write(units.join("test.target"), "[Unit]\nDefaultDependencies=no\n").unwrap();
+        fs::write(units.join(format!("{SERVICE}.d/test.conf")), drop_in(folder.path(), hub.endpoint())).unwrap();
+        let script = format!(
+            "awk '$3 == \"fuse.weightfs\" {{ print $2 }}' /proc/mounts | while read -r other; do umount -l \"$other\"; done;
+             mount -t proc proc /proc && umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&
+             mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && cp -r {units}/* /run/systemd/system/ &&
+             exec env -i PATH=\"$PATH\" container=test \"$(command -v systemd || echo /lib/systemd/systemd)\" \
+             --system --unit=test.target --log-target=null --show-status=false",
+            units = units.display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--fork", "--pid", "--mount", "--cgroup", "--kill-child=SIGKILL", "--propagation", "private"]);
+        let log = File::create(folder.path().join("boot.log")).unwrap();
+        command.args(["sh", "-c", &script]).stdin(Stdio::null());
+        let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let manager = Self { folder, process };
+        eventually("systemd answers", || {
+            manager.try_run(&["is-active", "test.target"]).is_some_and(|said| said.status.success())
+        });
+        manager
+    }
+
+    /// The first process of its namespaces, by its number out here.
+    fn init(&self) -> Option<u32> {
+        let unshare = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    fn try_run(&self, arguments: &[&str]) -> Option<Output> {
+        let init = self.init()?.to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &init, "--pid", "--mount", "--cgroup", "systemctl"]).args(arguments);
+        Some(command.output().unwrap())
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.try_run(arguments).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "systemctl {arguments:?}: {said}{}", self.log());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn shows(&self, property: &str) -> String {
+        self.run(&["show", SERVICE, "--value", "-p", property])
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    /// A path in its namespace.
+    fn path(&self, below: &str) -> PathBuf {
+        let place = self.folder.path().strip_prefix("/").unwrap();
+        Path::new("/proc").join(self.init().unwrap().to_string()).join("root").join(place).join(below)
+    }
+
+    /// Waits until another process than `former` serves.
+    fn next_daemon(&self, former: &str) {
+        eventually("another daemon serves", || {
+            self.shows("MainPID") != former
+                && self.shows("ActiveState") == "active"
+                && self.shows("SubState") == "running"
+        });
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // Everything in the namespace ends with it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What differs from a system where the package is installed.
+fn drop_in(folder: &Path, endpoint: &str) -> String {
+    let (program, folder) = (env!("CARGO_BIN_EXE_weightfs"), folder.display());
+    format!(
+        "[Unit]\nDefaultDependencies=no\nStartLimitIntervalSec=0\n\
+         [Service]\nUser=root\nDynamicUser=no\nExecStart=\nExecStart={program} mount --foreground {folder}/hf\n\
+         ExecReload=\nExecReload={program} upgrade\n\
+         Environment=HF_ENDPOINT={endpoint} HOME={folder}\n\
+         Environment=WEIGHTFS_CACHE_DIRECTORY={folder}/cache WEIGHTFS_RUNTIME_DIRECTORY={folder}/run\n\
+         StandardOutput=append:{folder}/daemon.log\nStandardError=append:{folder}/daemon.log\n"
+    )
+}
+
+#[test]
+fn what_systemd_keeps_outlives_the_daemon_that_it_runs() {
+    let hub = Hub::start().unwrap();
+    let bytes = noise(5, 24 * MIB + 7);
+    let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
+    let commit = hub.commit("acme/served", files).unwrap();
+    let manager = Manager::boot(&hub);
+    manager.run(&["start", SERVICE]);
+    let file = File::open(manager.path(&format!("hf/hub/models--acme--served/snapshots/{commit}/model.safetensors")));
+    let (file, is_over, passes) = (file.unwrap(), AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut buffer = vec![0; MIB];
+            while !is_over.load(Ordering::Acquire) {
+                for (at, right) in bytes.chunks(MIB).enumerate() {
+                    file.read_exact_at(&mut buffer[..right.len()], (at * MIB) as u64).unwrap();
+                    assert!(buffer[..right.len()] == *right, "wrong bytes in block {at}");
+                }
+                fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+                passes.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+        let end = EndsWithMe(&is_over);
+        for round in 0..6 {
+            let former = manager.shows("MainPID");
+            // A third of them are upgrades to the same version.
+            match round % 3 {
+                2 => drop(manager.run(&["reload", SERVICE])),
+                _ => drop(manager.run(&["kill", "--signal=KILL", SERVICE])),
+            }
+            manager.next_daemon(&former);
+            let before = passes.load(Ordering::Acquire);
+            eventually("the reader goes on", || passes.load(Ordering::Acquire) > before + 1 || reader.is_finished());
+        }
+        drop(end);
+        reader.join().unwrap();
+    });
+    drop(file);
+    assert_eq!(manager.shows("NFileDescriptorStore"), "2", "{}", manager.log());
+    manager.run(&["stop", SERVICE]);
+    assert_eq!(manager.shows("NFileDescriptorStore"), "0");
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", manager.init().unwrap())).unwrap();
+    let directory = manager.folder.path().join("hf");
+    assert!(!mounts.contains(directory.to_str().unwrap()), "{mounts}{}", manager.log());
+}
+
+/// A failed step ends the reader too.
+struct EndsWithMe<'a>(&'a AtomicBool);
+
+impl Drop for EndsWithMe<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
