@@ -2,5 +2,5 @@
 
 mod ending;
 mod models;
-mod server;
+pub mod server;
 mod services;

@@ -149,6 +149,12 @@ pub fn files_of(model: &str) -> ModelFilesRequest {
     ModelFilesRequest { model_name: model.to_owned(), ..ModelFilesRequest::default() }
 }
 
+/// A client of whoever listens there now, if anybody does.
+pub async fn models_at(url: &str) -> Option<ModelServiceClient<Channel>> {
+    let channel = Endpoint::new(url.to_owned()).unwrap().connect().await.ok()?;
+    Some(ModelServiceClient::new(channel))
+}
+
 /// Every update to the last one.
 pub async fn ensure(client: &mut ModelServiceClient<Channel>, request: ModelDownloadRequest) -> Vec<ModelStatusUpdate> {
     let mut stream = client.ensure_model_downloaded(request).await.unwrap().into_inner();
