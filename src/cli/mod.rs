@@ -17,6 +17,8 @@ mod plan;
 mod progress;
 mod reaching;
 mod reference;
+mod serve;
+mod service;
 mod status;
 mod table;
 mod umount;
@@ -29,7 +31,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Layer, Surroundings};
+use crate::config::{Config, ConfigError, Layer, OFFLINE_VARIABLES, Surroundings};
 
 use flags::CommonFlags;
 use format::Format;
@@ -66,12 +68,15 @@ enum Command {
     Mount(mount::MountCommand),
     MountPlan(plan::PlanCommand),
     Umount(umount::UmountCommand),
+    Serve(serve::ServeCommand),
     Upgrade(upgrade::UpgradeCommand),
     Status(status::StatusCommand),
     Model(model::ModelCommand),
     Verify(verify::VerifyCommand),
     Import(import::ImportCommand),
     Export(export::ExportCommand),
+    Health(service::HealthCommand),
+    Api(service::ApiCommand),
     Config(config::ConfigCommand),
     Completions(generated::CompletionsCommand),
     Man(generated::ManCommand),
@@ -111,6 +116,7 @@ impl Command {
         match self {
             Command::Mount(command) => command.settings.layer.clone(),
             Command::MountPlan(command) => command.settings.layer.clone(),
+            Command::Serve(command) => command.settings.layer.clone(),
             Command::Model(command) => command.settings().clone(),
             Command::Verify(command) => command.settings.layer.clone(),
             Command::Import(command) => command.settings.layer.clone(),
@@ -124,7 +130,11 @@ impl Command {
         if common.validate {
             return validate(&common, self.settings());
         }
-        let surroundings = Surroundings::current()?;
+        let mut surroundings = Surroundings::current()?;
+        if let Command::Serve(_) = self {
+            // Of whoever started it by hand: a service is offline only if its own settings say so.
+            OFFLINE_VARIABLES.iter().for_each(|name| drop(surroundings.variables.remove(*name)));
+        }
         let format = common.format;
         // Those that read no settings, or other ones: what a holder keeps must not depend on a file that somebody is editing.
         match self {
@@ -146,6 +156,9 @@ impl Command {
             Command::Mount(command) => command.run(config),
             Command::MountPlan(command) => command.run(&config),
             Command::Umount(command) => command.run(&config),
+            Command::Serve(command) => command.run(&config),
+            Command::Health(command) => command.run(&config, format),
+            Command::Api(command) => command.run(&config, format),
             Command::Upgrade(command) => command.run(&config, format),
             Command::Status(command) => command.run(&config, format),
             Command::Model(command) => command.run(&config, format),

@@ -12,7 +12,7 @@ const INTRODUCTION: &str = "\
 <!-- Generated from src/cli: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
 
 This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. [CONFIGURATION.md](CONFIGURATION.md) has every
-setting. What `--format json` prints is described at the end.
+setting. What `--format json` and `json-pretty` print is described at the end.
 ";
 
 const JSON: &str = r#"
@@ -30,9 +30,33 @@ One object. A field is never removed or renamed; more may come.
 | `.repos[]` | each known commit: `repo`, `revision` (null for a bare commit, comma-separated if several lead there), `commit`, `files`, `complete_files`, `bytes`, `cached_bytes`, `complete` (all that is known of it is here: it loads offline), `pinned`, `partial` (imported, and the Hub may list more files), `endpoint` |
 | `.counters` | since the daemon started, by the names of METRICS.md |
 
-## The JSON of `model list`
+## The JSON of `model …` and the others
 
-`models[]`, with the fields of `.repos[]` above.
+The fields that ModelExpress's command line has are there under its names, ours beside them.
+
+| command | fields |
+|---|---|
+| `model list` | `total_models`, `total_size` (for people), `total_bytes`, `models[]`: the fields of `.repos[]` above, and `provider`, `name`, `size` (what is cached of it), `formatted_size`, `path` |
+| `model stats` | `total_models`, `total_size`, `total_bytes`, `complete_models`, `pinned_models`; with `--detailed` `detailed_models[]` as `models[]` above |
+| `model status` | `storage_path`, `storage_accessible`, `server_endpoint`, `server_available`, `total_models`, `total_size`, `total_bytes` |
+| `model validate REPO` | `model_name`, `provider`, `exists`, `complete`, `path`, `resolved_revision`, `success`, `error`; without REPO as `model list` |
+| `model init` | `success`, `storage_path`, `server_endpoint`, `config_path` |
+| `model download` | `success`, `message`, `error`, `model_name`, `provider`, `strategy`, `resolved_revision`, `path`, and where this machine did it `files`, `bytes`, `fetched_bytes` |
+| `model pin`, `unpin` | `success`, `message`, `model_name`, for `pin` also `resolved_revision`, `bytes`, `cached_bytes` |
+| `model clear` | `success`, `message`, `error`, `model_name`, `provider`, `registry_cleared`, `registry_warning`, `files`, `freed_bytes`, `shared_bytes`, `pinned_bytes`, `in_use[]` |
+| `model clear-all` | the same with `registry_records_cleared`, `registry_records_failed` in place of the names |
+| `verify` | `success`, `error`, `files`, `bytes`, `damaged_files`, `damaged_bytes`, `repaired_files`, `broken_files` |
+| `import` | `success`, `error`, `directory`, `models`, `files`, `bytes`, `new_bytes`, `refused` |
+| `export` | `success`, `model_name`, `resolved_revision`, `path`, `files`, `bytes`, `written_bytes` |
+| `upgrade` | `success`, `error`, `upgraded[]` (sentences) |
+| `health` | `version`, `status`, `uptime` (seconds) |
+| `api send` | what the service answered |
+| `config show` | `config_file`, `remarks[]`, `settings[]`: `key`, `value`, `variable`, `layer` (`default`, `file`, `environment`, `command line`), `from`, and for a file `file` and `line` |
+| `config validate`, `--validate-config` | the same with `success`, `valid`; or `error` |
+| `config init` | `success`, `path` |
+
+`path` is the folder of the model's files in a mount of this machine, and null while nothing is mounted there. An error is
+`{"success": false, "error": …}` on standard output.
 "#;
 
 /// The whole page.

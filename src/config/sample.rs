@@ -35,7 +35,7 @@ pub fn sample(places: &Places) -> Result<String, ConfigError> {
             words.push_str(&format!(" Default: {}.", setting.default));
         }
         words.push_str(&format!(" {}", setting.variable()));
-        if let Flag::All(flag) | Flag::Daemon(flag) | Flag::Mount(flag) = setting.flag {
+        if let Flag::All(flag) | Flag::Daemon(flag) | Flag::Mount(flag) | Flag::Serve(flag) = setting.flag {
             words.push_str(&format!(", --{flag}"));
         }
         for line in folded(&words, WIDTH - indent.len()) {

@@ -171,7 +171,7 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     assert_eq!(
         complaint("hub:\n  endpoint: http://h\n\ncach:\n  directory: /x\n", &[]),
         "weightfs.yaml, line 5: there is no setting `cach`; \
-         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, logging, client"
+         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, server, logging, client"
     );
     assert_eq!(
         complaint("hub:\n  offline: true\n  url: /y\n", &[]),
@@ -299,6 +299,8 @@ fn the_variables_of_model_express_count_below_ours() {
         ("MODEL_EXPRESS_CACHE_PATH", "/other"),
         ("MODEL_EXPRESS_CACHE_EVICTION_ENABLED", "false"),
         ("MODEL_EXPRESS_ENDPOINT", "models.example:8001"),
+        ("MODEL_EXPRESS_SERVER_HOST", "127.0.0.1"),
+        ("MODEL_EXPRESS_SERVER_PORT", "8080"),
         ("MODEL_EXPRESS_HUB_ENDPOINT", "http://theirs"),
         ("HF_ENDPOINT", "http://clients"),
     ];
@@ -308,6 +310,7 @@ fn the_variables_of_model_express_count_below_ours() {
     assert!(!settings.cache_eviction_enabled);
     assert_eq!(settings.client_endpoint.address(), Some(("models.example".to_owned(), 8001)));
     assert_eq!(settings.hub_endpoint.as_str(), "http://theirs");
+    assert_eq!((settings.server_host.as_str(), settings.server_port.get()), ("127.0.0.1", 8080));
     let both = [&theirs[..], &[("WEIGHTFS_CACHE_DIRECTORY", "/ours")]].concat();
     assert_eq!(load("", &both).unwrap().settings.cache_directory, Path::new("/ours"));
     let wrong = complaint("", &[("MODEL_EXPRESS_LOG_LEVEL", "loud"), ("WEIGHTFS_LOGGING_LEVEL", "info")]);
@@ -325,6 +328,7 @@ fn a_variable_of_model_express_that_means_nothing_here_is_told_and_its_clients_a
 #[test]
 fn a_file_of_model_express_is_read_as_it_is_meant() {
     let yaml = "\
+server: {host: 127.0.0.1, port: 8080}
 cache:
   directory: /data
   max_size_bytes: null
@@ -346,7 +350,8 @@ logging: {level: debug, format: compact, file: null, structured: true}
     assert_eq!(settings.cache_eviction_policy_unused_threshold_seconds.duration().as_secs(), 84 * 3600);
     assert!(settings.logging_structured);
     let Some(Source::File { line, .. }) = config.source("cache.eviction.check_interval_seconds") else { panic!() };
-    assert_eq!(*line, 6);
+    assert_eq!(*line, 7);
+    assert_eq!((settings.server_host.as_str(), settings.server_port.get()), ("127.0.0.1", 8080));
 
     let seconds = load("cache: {eviction: {check_interval: 60}}", &[]).unwrap().settings;
     assert_eq!(seconds.cache_eviction_check_interval_seconds.duration().as_secs(), 60);

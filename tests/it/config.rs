@@ -7,6 +7,7 @@ use serde_json::Value;
 use test_hub::{Files, Hub};
 
 use crate::machine::{Machine, error};
+use crate::serve::server::Server;
 
 const MODEL: &str = "acme/big";
 
@@ -194,6 +195,64 @@ fn verbs_tell_programs_what_the_originals_scripts_look_for() {
     assert_eq!((code, &all["registry_records_failed"]), (0, &0.into()));
     let pretty = machine.succeed(&["-f", "json-pretty", "model", "stats"]);
     assert!(pretty.lines().count() > 3, "{pretty}");
+}
+
+#[test]
+fn a_service_is_asked_for_its_health_and_for_actions() {
+    let (hub, _) = hub();
+    let server = Server::start(&hub);
+    let url = server.url();
+    let machine = Machine::new();
+    let (code, health) = json(&machine, &["-e", &url, "health"]);
+    assert_eq!((code, &health["status"]), (0, &"ok".into()));
+    assert!(health["uptime"].is_u64() && health["version"].is_string());
+    assert_eq!(json(&machine, &["-e", &url, "api", "send", "ping"]), (0, serde_json::json!({ "message": "pong" })));
+    let payload = file(&machine, "payload.json", "{\"a\": 1}");
+    machine.succeed(&["-e", &url, "api", "send", "ping", "--payload-file", &payload]);
+    let unknown = machine.fail(1, &["-e", &url, "api", "send", "dance"]);
+    assert!(unknown.contains("unknown action `dance`"), "{unknown}");
+    assert!(machine.fail(1, &["-e", &url, "api", "send", "ping", "-p", "{"]).contains("the payload is no JSON"));
+    let (code, away) = json(&machine, &["-e", "127.0.0.1:9", "health"]);
+    assert_eq!((code, &away["success"]), (1, &false.into()));
+    assert!(away["error"].as_str().unwrap().contains("http://127.0.0.1:9: no service answers"), "{away}");
+}
+
+#[test]
+fn a_strategy_says_who_downloads_and_falling_back_is_told() {
+    let (hub, commit) = hub();
+    let server = Server::start(&hub);
+    let url = server.url();
+    let machine = Machine::at(hub.endpoint());
+    let download = |endpoint: &str, strategy: &str| {
+        let output = machine.run(&["-f", "json", "-e", endpoint, "model", "download", MODEL, "-s", strategy]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), answer, error(&output))
+    };
+    let (code, answer, _) = download(&url, "server-only");
+    assert_eq!(
+        (code, &answer["strategy"], &answer["resolved_revision"]),
+        (0, &"ServerOnly".into(), &commit.as_str().into())
+    );
+    let (code, answer, _) = download(&url, "smart-fallback");
+    assert_eq!((code, &answer["success"]), (0, &true.into()));
+    assert!(machine.models().is_empty(), "the service has it, and not this machine");
+
+    let (code, answer, _) = download("127.0.0.1:9", "server-only");
+    assert_eq!((code, &answer["success"]), (1, &false.into()));
+    assert!(answer["error"].as_str().unwrap().contains("no service answers"), "{answer}");
+    let (code, answer, said) = download("127.0.0.1:9", "smart-fallback");
+    assert_eq!((code, &answer["bytes"]), (0, &((1 << 20) + 2).into()));
+    assert!(said.contains("no service answers") && said.contains("this machine downloads it itself"), "{said}");
+
+    // A service that answers and fails is an answer, but for the strategy that asks for more.
+    let missing = ["-e", &url, "model", "download", "acme/none", "-s"];
+    let failed = machine.fail(1, &[&missing[..], &["smart-fallback"]].concat());
+    assert!(failed.contains("the service refuses") && !failed.contains("itself"), "{failed}");
+    assert!(machine.fail(1, &[&missing[..], &["server-fallback"]].concat()).contains("itself"));
+    let part = ["-e", &url, "model", "download", MODEL, "-s", "server-only", "--pin"];
+    assert!(machine.fail(1, &part).contains("whole models"));
+    let (code, direct, _) = download(&url, "direct");
+    assert_eq!((code, &direct["fetched_bytes"]), (0, &0.into()));
 }
 
 #[test]
