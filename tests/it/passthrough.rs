@@ -371,7 +371,7 @@ weightfs=$1 directory=$2 file=$3
 "$weightfs" mount "$directory" || exit 1
 cmp "$directory/$file" "$4" && sleep 1 && cmp "$directory/$file" "$4"
 result=$?
-"$weightfs" status --format json
+"$weightfs" status --format json-pretty
 "$weightfs" umount "$directory"
 exit $result
 "#;
