@@ -37,6 +37,13 @@ pub fn unmount(directory: &Path, lazy: bool) -> io::Result<()> {
     Ok(nix::mount::umount2(directory, detach | MntFlags::UMOUNT_NOFOLLOW)?)
 }
 
+/// Takes away the mount on top at a directory and ends its connection: whoever waits for an answer gets an error, also where
+/// some process that cannot end still has the connection open.
+pub fn unmount_by_force(directory: &Path) -> io::Result<()> {
+    let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    Ok(nix::mount::umount2(directory, flags)?)
+}
+
 /// `struct fuse_backing_map` of linux/fuse.h.
 #[repr(C)]
 struct BackingMap {

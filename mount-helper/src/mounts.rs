@@ -12,17 +12,35 @@ pub fn parse(name: &str) -> Option<(u32, &Path)> {
     Some((number.parse().ok()?, Path::new(directory)))
 }
 
+/// How a mount is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Only if nobody uses it.
+    Polite,
+    /// Whoever uses it may finish.
+    Lazy,
+    /// Whoever uses it gets errors.
+    Force,
+}
+
 /// Takes a kept mount out of its directory, if it still is what is on top there. For an `owner` without privilege that is
 /// a mount made for it: the name is the daemon's word only.
-pub fn unmount(name: &str, lazy: bool, owner: Option<u32>) -> io::Result<()> {
+pub fn unmount(name: &str, manner: Manner, owner: Option<u32>) -> io::Result<()> {
     let Some((number, directory)) = parse(name) else { return Ok(()) };
     let table = std::fs::read("/proc/self/mountinfo")?;
     let expected = |mount: &Top| mount.number == number && owner.is_none_or(|owner| mount.owner == Some(owner));
     if !top(&table, directory).as_ref().is_some_and(expected) {
         return Ok(());
     }
-    match fuse::unmount(directory, lazy) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fusermount(directory, lazy),
+    let unmounted = match manner {
+        Manner::Polite => fuse::unmount(directory, false),
+        Manner::Lazy => fuse::unmount(directory, true),
+        Manner::Force => fuse::unmount_by_force(directory),
+    };
+    match unmounted {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fusermount(directory, manner != Manner::Polite)
+        }
         done => done,
     }
 }

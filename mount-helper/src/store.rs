@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::client::Kept;
+use crate::fuse;
+use crate::mounts::{self, Manner};
 use crate::wire::{self, Packet};
-use crate::{fuse, mounts};
 
 #[derive(Debug, Default)]
 pub struct Store {
@@ -102,13 +103,14 @@ impl Store {
     /// Only what is kept here: a daemon without privilege borrows none for other mounts.
     fn unmount(&self, name: &str, lazy: bool) -> io::Result<()> {
         self.connection(name)?;
-        mounts::unmount(name, lazy, self.owner)
+        let manner = if lazy { Manner::Lazy } else { Manner::Polite };
+        mounts::unmount(name, manner, self.owner)
     }
 
     /// Ends every mount. Whoever uses one gets errors from now on.
     pub fn end_all(&mut self) {
         for Kept { name, descriptors } in self.kept.drain(..) {
-            if let Err(error) = mounts::unmount(&name, true, self.owner) {
+            if let Err(error) = mounts::unmount(&name, Manner::Force, self.owner) {
                 let directory = name.split_once(' ').map_or("", |(_, directory)| directory);
                 eprintln!("weightfs holder: cannot unmount {directory}: {error}; `umount -l {directory}` does");
             }

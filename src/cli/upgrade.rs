@@ -60,6 +60,7 @@ async fn upgrade_all(runtime: &Path) -> anyhow::Result<()> {
 /// What has come of it.
 async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
     let (old, version) = (daemon.status.pid, daemon.status.version.clone());
+    let mounts = daemon.status.mounts.iter().filter(|mount| !mount.detached).count();
     let next = match daemon.client.upgrade().await {
         Ok(UpgradeReply { pid: Some(pid) }) => Some(pid),
         // Which may wait for this command to end before it does anything.
@@ -85,6 +86,11 @@ async fn upgrade(mut daemon: Daemon) -> anyhow::Result<String> {
             && let Ok(now) = asking::ask(owner.socket).await
         {
             let status = now.status;
+            // Its mounts come back one by one.
+            if status.mounts.iter().filter(|mount| !mount.survival.is_empty()).count() < mounts {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             ensure!(
                 next.is_none_or(|next| next == status.pid),
                 "the new version could not serve after all: the former one does again (version {}, process {}); the log \

@@ -40,8 +40,10 @@ pub struct Lifecycle {
     standby: Option<Standby>,
     /// An upgrade that waits until a daemon is ready, and who asked for it.
     wanted: Option<Wanted>,
-    /// The program of a daemon that has handed over, until the one after it is ready.
+    /// The program of the last daemon that could serve, while another one is tried.
     former: Option<OwnedFd>,
+    /// Daemons that were started since then.
+    tries: u32,
     /// Whether any daemon was ever ready: before that, its end is the holder's.
     was_ready: bool,
     /// Since when no healthy daemon has served.
@@ -94,6 +96,7 @@ impl Lifecycle {
             standby: None,
             wanted: None,
             former: None,
+            tries: 0,
             was_ready: false,
             without: None,
             failures: 0,
@@ -186,7 +189,6 @@ impl Lifecycle {
         match &mut self.serving {
             None => self.hand_to_standby(peers),
             Some(serving) => {
-                self.former = serving.process.image();
                 serving.deadline = Some(Instant::now() + HAND_OVER);
                 if !peers.order(serving.process.pid, "hand-over") {
                     // Nothing that it has answered is lost.
@@ -264,6 +266,9 @@ impl Lifecycle {
         if !self.was_ready || self.store.is_empty() {
             return self.finish(end.code().max(1));
         }
+        if serving.ready.is_some() {
+            (self.former, self.tries) = (serving.process.image(), 0);
+        }
         let now = Instant::now();
         let lived = serving.ready.map(|ready| now.duration_since(ready));
         let is_healthy = lived.is_some_and(|lived| lived >= HEALTHY || end.is_kill());
@@ -283,11 +288,12 @@ impl Lifecycle {
         self.start_at = Some(now + pause);
     }
 
-    /// None after a kill, then longer from failure to failure.
+    /// None after a kill and after the first failures, then longer from failure to failure.
     fn pause(&self) -> Duration {
+        const FREE: u32 = 2;
         const SHORTEST: Duration = Duration::from_millis(20);
         const LONGEST: Duration = Duration::from_secs(5);
-        match self.failures {
+        match self.failures.saturating_sub(FREE) {
             0 => Duration::ZERO,
             failures => (SHORTEST * 2u32.saturating_pow(failures - 1)).min(LONGEST),
         }
@@ -300,6 +306,7 @@ impl Lifecycle {
             // Its end is noticed, and the one after it is of the former program.
             process.signal(Signal::KILL);
         }
+        self.tries += 1;
         self.serving = Some(Serving::new(process, Some(START)));
     }
 
@@ -327,10 +334,12 @@ impl Lifecycle {
     }
 
     fn start_next(&mut self, now: Instant) {
-        // After an upgrade that failed the former program comes back.
-        let former = self.former.take();
+        // What lies at the path now, and in turn the program that could serve before: an upgrade may have broken it.
+        let former = self.former.as_ref().filter(|_| self.tries % 2 == 1).and_then(|image| image.try_clone().ok());
+        self.tries += 1;
         if former.is_some() {
-            eprintln!("weightfs holder: the new program could not serve; the former one is started again");
+            let path = self.program.path.display();
+            eprintln!("weightfs holder: {path} could not serve; the program that did before is started again");
         }
         match self.program.start_next(&self.socket, former) {
             Ok(process) => self.serving = Some(Serving::new(process, Some(START))),

@@ -19,6 +19,8 @@ pub const ORDINARY_UID: u32 = 4711;
 /// Programs of the machine stay what they are: links lead to them. The programs under test are bound, since an ordinary
 /// user may not reach where they were built. Ends with its input.
 const SETUP: &str = r#"
+# What other tests have mounted would stay in use as long as this has a copy.
+awk '$3 == "fuse.weightfs" { print $2 }' /proc/mounts | while read -r other; do umount -l "$other"; done
 set -e
 mkdir "$1/sbin"
 mount --bind /usr/sbin "$1/sbin"

@@ -58,9 +58,12 @@ fn a_daemon_killed_together_with_its_holder_is_taken_away_by_the_next_mount() {
 
 #[test]
 fn a_daemon_that_cannot_be_started_any_more_is_given_up_with_a_word_and_an_error() {
-    let mut stage = Stage::set_with_own_program(Scene::new().with("WEIGHTFS_DAEMON_GIVE_UP_SECONDS", "2"));
-    builds::install_script(&stage.scene.path("weightfs"), "#!/bin/sh\nexit 7\n");
-    stage.scene.install(&builds::program());
+    let scene = Scene::new().with("WEIGHTFS_DAEMON_GIVE_UP_SECONDS", "2");
+    let settings = scene.path("settings.yaml");
+    fs::write(&settings, "").unwrap();
+    let stage = Stage::set(scene.with("WEIGHTFS_CONFIG", settings.to_str().unwrap()), 1);
+    // As somebody leaves it who is editing.
+    fs::write(&settings, "cache: [").unwrap();
     let scene = &stage.scene;
     let large = &stage.ages[0][3];
     let open = File::open(scene.directory.join(&large.path)).unwrap();
@@ -75,6 +78,7 @@ fn a_daemon_that_cannot_be_started_any_more_is_given_up_with_a_word_and_an_error
     assert!(!is_mounted(&scene.directory));
     let log = scene.log();
     assert!(log.contains("no daemon could serve for 2 s") && log.contains("mount again"), "{log}");
+    fs::write(&settings, "").unwrap();
     scene.mount();
     assert!(fs::read(scene.directory.join(&large.path)).unwrap() == large.bytes);
     scene.umount();
@@ -104,6 +108,21 @@ fn a_mount_whose_database_is_another_one_is_mounted_anew() {
     // The next daemon takes over the new mount, as any.
     scene.the(Role::Daemon).kill();
     assert!(fs::read(scene.directory.join(&small.path)).unwrap() == small.bytes);
+    scene.umount();
+}
+
+#[test]
+fn a_program_that_was_broken_meanwhile_does_not_keep_the_one_before_it_from_serving() {
+    let mut stage = Stage::set_with_own_program(Scene::new());
+    builds::install_script(&stage.scene.path("weightfs"), "#!/bin/sh\nexit 7\n");
+    stage.scene.install(&builds::program());
+    let scene = &stage.scene;
+    let small = &stage.ages[0][1];
+    for _ in 0..3 {
+        scene.the(Role::Daemon).kill();
+        assert!(fs::read(scene.directory.join(&small.path)).unwrap() == small.bytes);
+    }
+    assert!(scene.log().contains("the program that did before is started again"), "{}", scene.log());
     scene.umount();
 }
 
