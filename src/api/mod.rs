@@ -1,4 +1,4 @@
-//! The network into the daemon: for now the control socket and its client.
+//! The network into the daemon: the control socket and its client, and `service`, what other machines may ask.
 //!
 //! Handlers only translate: what is asked is answered by [`crate::control`], and `code` is the one map of its errors.
 
@@ -6,8 +6,10 @@ pub mod client;
 mod code;
 mod grpc;
 mod jobs;
+pub mod service;
 pub mod socket;
 mod status;
+pub mod wire;
 
 pub use grpc::serve;
 

@@ -268,6 +268,12 @@ impl BlockCache {
         Ok(entry)
     }
 
+    /// Whether somebody uses a blob now: reads it, fetches it, or has it open.
+    pub fn is_open(&self, blob: &Blob) -> bool {
+        let entry = self.entries.lock().get(blob).and_then(Weak::upgrade);
+        entry.is_some_and(|entry| entry.is_leased() || entry.file.is_open_elsewhere())
+    }
+
     /// A blob was opened or closed: what was used last is evicted last. In memory; recorded in time.
     pub fn touch(&self, blob: &Blob) {
         self.space.touch(blob);

@@ -19,7 +19,9 @@ pub struct CommonFlags {
 
 /// The flags of those commands that may start a daemon.
 pub type DaemonFlags = SettingFlags<OfDaemon>;
-/// The same and those of a mount.
+/// The same and those of the one that serves other machines.
+pub type ServeFlags = SettingFlags<OfServe>;
+/// Those of a daemon and those of a mount.
 pub type MountFlags = SettingFlags<OfMount>;
 
 #[derive(Debug, Clone, Default)]
@@ -37,6 +39,8 @@ pub trait FlagKind {
 pub struct OfDaemon;
 #[derive(Debug, Clone, Default)]
 pub struct OfMount;
+#[derive(Debug, Clone, Default)]
+pub struct OfServe;
 
 impl FlagKind for OfDaemon {
     fn flag(setting: &Setting) -> Option<&'static str> {
@@ -51,6 +55,15 @@ impl FlagKind for OfMount {
     fn flag(setting: &Setting) -> Option<&'static str> {
         match setting.flag {
             Flag::Daemon(flag) | Flag::Mount(flag) => Some(flag),
+            _ => None,
+        }
+    }
+}
+
+impl FlagKind for OfServe {
+    fn flag(setting: &Setting) -> Option<&'static str> {
+        match setting.flag {
+            Flag::Daemon(flag) | Flag::Serve(flag) => Some(flag),
             _ => None,
         }
     }

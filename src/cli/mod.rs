@@ -14,6 +14,7 @@ mod plan;
 mod progress;
 mod reaching;
 mod reference;
+mod serve;
 mod status;
 mod table;
 mod umount;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Layer, Surroundings};
+use crate::config::{Config, ConfigError, Layer, OFFLINE_VARIABLES, Surroundings};
 
 use flags::CommonFlags;
 pub use reference::reference;
@@ -57,6 +58,7 @@ enum Command {
     Mount(mount::MountCommand),
     MountPlan(plan::PlanCommand),
     Umount(umount::UmountCommand),
+    Serve(serve::ServeCommand),
     Upgrade(upgrade::UpgradeCommand),
     Status(status::StatusCommand),
     Model(model::ModelCommand),
@@ -84,7 +86,11 @@ pub fn run() -> ExitCode {
 
 impl Command {
     fn run(self, common: CommonFlags) -> anyhow::Result<ExitCode> {
-        let surroundings = Surroundings::current()?;
+        let mut surroundings = Surroundings::current()?;
+        if let Command::Serve(_) = self {
+            // Of whoever started it by hand: a service is offline only if its own settings say so.
+            OFFLINE_VARIABLES.iter().for_each(|name| drop(surroundings.variables.remove(*name)));
+        }
         // It reads no settings: what it keeps must not depend on a file that somebody is editing.
         if let Command::Holder(command) = self {
             return command.run(&surroundings);
@@ -99,6 +105,7 @@ impl Command {
                 let config = load(common.layer.with(command.settings.layer.clone()))?;
                 command.run(config)
             }
+            Command::Serve(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
             Command::MountPlan(command) => command.run(&load(common.layer.with(command.settings.layer.clone()))?),
             Command::Umount(command) => command.run(&load(common.layer.clone())?),
             Command::Upgrade(command) => command.run(&load(common.layer.clone())?),

@@ -16,6 +16,8 @@ const CONFIG_VARIABLE: &str = "WEIGHTFS_CONFIG";
 pub const READY_VARIABLE: &str = "WEIGHTFS_READY_FD";
 /// Tells a holder which daemon runs already.
 pub const ADOPT_VARIABLE: &str = "WEIGHTFS_ADOPT";
+/// With which a caller tells the Hub's clients to ask no network.
+pub const OFFLINE_VARIABLES: [&str; 2] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
 /// What is no setting.
 const OWN: [&str; 5] = [CONFIG_VARIABLE, READY_VARIABLE, ADOPT_VARIABLE, HOLDER_VARIABLE, STANDBY_VARIABLE];
 
@@ -114,8 +116,7 @@ pub fn hub_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
     if let (Some(value), Some(setting)) = (surroundings.variable("HF_ENDPOINT"), setting("hub.endpoint")) {
         give(&mut layer, setting, surroundings.given("HF_ENDPOINT", value))?;
     }
-    let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
-    let first = offline.into_iter().find_map(|name| surroundings.variable(name).map(|value| (name, value)));
+    let first = OFFLINE_VARIABLES.into_iter().find_map(|name| surroundings.variable(name).map(|value| (name, value)));
     if let (Some((name, value)), Some(setting)) = (first, setting("hub.offline")) {
         // Any other word means no to the clients; it must not be an error here.
         let on = ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str());

@@ -15,13 +15,13 @@ mod settings;
 mod token;
 mod value;
 
-pub use environment::{ADOPT_VARIABLE, READY_VARIABLE, Surroundings};
+pub use environment::{ADOPT_VARIABLE, OFFLINE_VARIABLES, READY_VARIABLE, Surroundings};
 pub use error::ConfigError;
 pub use layers::{Given, Layer, Source, Written};
 pub use places::Places;
 pub use reference::reference;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
-pub use value::{CheckedReads, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds};
+pub use value::{CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds};
 
 use std::path::PathBuf;
 

@@ -12,6 +12,7 @@ pub fn reference() -> String {
             Flag::No => "none".to_owned(),
             Flag::Daemon(flag) => format!("`--{flag}` of all commands that may start a daemon"),
             Flag::Mount(flag) => format!("`--{flag}` of `mount`"),
+            Flag::Serve(flag) => format!("`--{flag}` of `serve`"),
             Flag::All(flag) => format!("`--{flag}`"),
         };
         // Writing into a string cannot fail.

@@ -6,7 +6,7 @@ use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
 use super::places::Places;
 use super::value::{
-    Bytes, CheckedReads, Count, Endpoint, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, Value,
+    Bytes, CheckedReads, Count, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, Value,
 };
 
 /// What is known of a setting without its type.
@@ -33,6 +33,8 @@ pub enum Flag {
     /// Those that may start a daemon.
     Daemon(&'static str),
     Mount(&'static str),
+    /// The one that serves other machines.
+    Serve(&'static str),
     All(&'static str),
 }
 
@@ -287,6 +289,41 @@ settings! {
         default: |_| Seconds::new::<300>(),
         shown: "300",
         help: "After how long without a daemon that can serve the mounts are taken away, so that nobody waits for ever"
+    }
+    server_host: Host {
+        key: "server.host",
+        flag: Flag::Serve("host"),
+        default: |_| Host::any(),
+        shown: "0.0.0.0",
+        help: "The address at which `weightfs serve` listens for other machines: 0.0.0.0 or :: for all, 127.0.0.1 for programs of this machine only. Other commands listen at none"
+    }
+    server_port: Count<1, 65_535> {
+        key: "server.port",
+        flag: Flag::Serve("port"),
+        default: |_| Count::new::<8001>(),
+        shown: "8001",
+        help: "The TCP port of `weightfs serve`, for gRPC"
+    }
+    server_token_file: Option<PathBuf> {
+        key: "server.token_file",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: whoever can reach the port may ask",
+        help: "A file with the token that whoever asks over the network must show, as `authorization: Bearer TOKEN`"
+    }
+    server_graceful_shutdown: bool {
+        key: "server.graceful_shutdown",
+        flag: Flag::No,
+        default: |_| true,
+        shown: "true",
+        help: "Whether `weightfs serve` answers what is under way before it ends on SIGTERM or SIGINT. A second signal ends it at once"
+    }
+    server_shutdown_timeout_seconds: Seconds<0, 86_400> {
+        key: "server.shutdown_timeout_seconds",
+        flag: Flag::No,
+        default: |_| Seconds::new::<30>(),
+        shown: "30",
+        help: "How long that may take at the most; what is not done then is broken off"
     }
     logging_level: LogLevel {
         key: "logging.level",

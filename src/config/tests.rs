@@ -168,7 +168,7 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     assert_eq!(
         complaint("hub:\n  endpoint: http://h\n\ncach:\n  directory: /x\n", &[]),
         "weightfs.yaml, line 5: there is no setting `cach`; \
-         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, logging"
+         allowed here: cache, database, runtime_directory, hub, origin, mount, daemon, server, logging"
     );
     assert_eq!(
         complaint("hub:\n  offline: true\n  url: /y\n", &[]),
@@ -285,4 +285,19 @@ fn the_example_of_the_reference_is_valid() {
     let page = reference();
     let yaml = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(load(yaml, &[]).unwrap().settings.cache_directory, PathBuf::from("/data/weightfs"));
+}
+
+#[test]
+fn a_service_has_an_address_without_a_port_and_a_port_of_its_own() {
+    let read = |host: &str| {
+        let settings = load(&format!("server: {{host: '{host}', port: 9000}}\n"), &[]).unwrap().settings;
+        (settings.server_host.as_str().to_owned(), settings.server_port.get())
+    };
+    for host in ["127.0.0.1", "::", "::1", "node-1.example", "localhost"] {
+        assert_eq!(read(host), (host.to_owned(), 9000));
+    }
+    for host in ["", "a b", "127.0.0.1:80", "http://x", "[::1]"] {
+        let said = complaint(&format!("server:\n  host: '{host}'\n"), &[]);
+        assert!(said.contains("`server.host`") && said.contains("without a port"), "{said}");
+    }
 }

@@ -82,6 +82,39 @@ impl Value for bool {
     }
 }
 
+/// A machine's name or address, without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(String);
+
+impl Host {
+    /// Every address of this machine.
+    pub fn any() -> Self {
+        Self(std::net::Ipv4Addr::UNSPECIFIED.to_string())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for Host {
+    const HINT: &'static str = "HOST";
+
+    fn expected() -> String {
+        "an address or a host name, without a port".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        let text = text(given)?;
+        let is_name = |text: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            (1..=253).contains(&text.len()) && text.bytes().all(allowed)
+        };
+        let is_address = text.parse::<std::net::IpAddr>().is_ok();
+        (is_address || is_name(text)).then(|| Self(text.to_owned()))
+    }
+}
+
 impl Given {
     fn whole_number(&self) -> Option<u64> {
         match &self.written {

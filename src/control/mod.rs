@@ -7,7 +7,9 @@ mod error;
 pub mod job;
 mod node;
 mod parts;
+mod shelf;
 
 pub use error::ControlError;
 pub use node::{JobSeat, MountOrder, MountState, Node, NodeStatus, Unmounted};
 pub use parts::{Mounted, Parts, Plane};
+pub use shelf::{Piecewise, Removal, Shelf};

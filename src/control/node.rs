@@ -280,6 +280,10 @@ impl Node {
         tokio::task::spawn_blocking(look).await.unwrap_or(Err(ControlError::Broken))
     }
 
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     fn states(&self) -> Vec<MountState> {
         self.register.lock().entries.values().map(Entry::now).collect()
     }

@@ -15,28 +15,31 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use mount_helper::notices::Messenger;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::api::service::{self, Service, ServiceOrder};
 use crate::api::{self, socket};
 use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use crate::config::{CheckedReads, Config, ProofTime, Settings};
-use crate::control::{JobSeat, MountOrder, Node, Parts};
+use crate::control::{JobSeat, MountOrder, Node, Parts, Shelf};
 use crate::db::{Database, DatabaseSettings};
 use crate::fs::notices::Courier;
 use crate::fs::survival::{HeldMount, Keeper, MountName};
 use crate::metrics::Metrics;
 use crate::origin::hub::{HubOrigin, HubSettings};
 use crate::tree::{Tree, TreeSettings};
+use crate::types::Identity;
 
 use directories::Directories;
 use holding::{Call, Holding};
@@ -67,6 +70,18 @@ pub enum First {
     Jobs,
     /// Readers wait for it.
     TakeOver(Vec<HeldMount>),
+    /// Other machines ask it, and it stays until it is told to end.
+    Serve(Serving),
+}
+
+/// What it takes to serve other machines.
+#[derive(Clone)]
+pub struct Serving {
+    pub order: ServiceOrder,
+    /// As whom models are asked for.
+    pub identity: Identity,
+    /// How long answers under way may take when the daemon is told to end; `None`: they are broken off.
+    pub patience: Option<Duration>,
 }
 
 /// Why a daemon ends.
@@ -92,15 +107,27 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
         },
     };
     let Some(lock) = CacheLock::take(&directories.cache)? else {
-        return yield_to_holder(&directories, starter);
+        return yield_to_holder(&directories, &first, starter);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weightfs").build()?;
     let outcome = runtime.block_on(async {
         let lock = Arc::new(lock);
+        let serving = first.serving().cloned();
+        let mut signals = Signals::listen(serving.is_some())?;
         let Beginning { first, keeper, orders, holder } = Beginning::of(first, holding, config, &directories, &lock)?;
+        // What is wrong with the address is known before anything is touched, unless readers wait for their mounts.
+        let listener = match &serving {
+            Some(serving) if first.serving().is_some() => Some(service::bind(&serving.order).await?),
+            _ => None,
+        };
         let (running, seat) = Running::start(config, &directories, keeper)?;
         lock.describe(&directories.socket, holder.as_deref())?;
-        let outcome = serve(&running, seat, first, orders, starter).await;
+        // With this it does not end with its last mount.
+        let _stays = serving.as_ref().map(|_| running.node.begin()).transpose()?;
+        if let Some(serving) = &serving {
+            running.open_service(serving, listener).await?;
+        }
+        let outcome = serve(&running, seat, first, orders, starter, serving.as_ref(), &mut signals).await;
         match outcome {
             Ok(End::HandOver) => running.hand_over().await,
             Ok(End::Unneeded) => running.stop().await,
@@ -150,7 +177,16 @@ impl Beginning {
     }
 }
 
-fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::Result<()> {
+impl First {
+    fn serving(&self) -> Option<&Serving> {
+        match self {
+            First::Serve(serving) => Some(serving),
+            _ => None,
+        }
+    }
+}
+
+fn yield_to_holder(directories: &Directories, first: &First, starter: &mut Starter) -> anyhow::Result<()> {
     if starter.waits() {
         return Ok(starter.tell(&Word::Held)?);
     }
@@ -158,9 +194,12 @@ fn yield_to_holder(directories: &Directories, starter: &mut Starter) -> anyhow::
         LockState::Held(Some(holder)) => format!(" (pid {})", holder.pid),
         _ => String::new(),
     };
+    let advice = match first {
+        First::Serve(_) => "unmount what it serves, which ends it",
+        _ => "leave out --foreground to mount through it",
+    };
     bail!(
-        "{}: a daemon{pid} has this cache directory; leave out --foreground to mount through it, or choose another \
-         --cache-directory",
+        "{}: a daemon{pid} has this cache directory; {advice}, or choose another --cache-directory",
         directories.cache.display()
     )
 }
@@ -178,17 +217,24 @@ async fn serve(
     first: First,
     mut orders: mpsc::Receiver<()>,
     starter: &mut Starter,
+    serving: Option<&Serving>,
+    signals: &mut Signals,
 ) -> anyhow::Result<End> {
     let node = &running.node;
-    let mut signals = Signals::listen()?;
     let begun = async {
         match first {
             First::Mount(order) => mount_first(running, seat, order, starter).await,
             First::Jobs => await_first(running, seat, starter).await,
             First::TakeOver(held) => take_over(running, seat, held).await,
+            First::Serve(_) => {
+                running.is_ready().await;
+                drop(seat);
+                Ok(())
+            }
         }
     };
     tokio::select! {
+        biased;
         begun = begun => begun?,
         name = signals.next() => {
             node.end(UNMOUNT).await;
@@ -198,6 +244,9 @@ async fn serve(
     tokio::select! {
         () = node.ended() => info!("the last mount and job are gone"),
         name = signals.next() => {
+            if let Some(patience) = serving.and_then(|serving| serving.patience) {
+                running.drain(name, patience, signals).await;
+            }
             info!("{name}: unmounting everything");
             node.end(UNMOUNT).await;
         }
@@ -265,11 +314,14 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// A terminal that goes away does not end it.
+    stays: bool,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen(stays: bool) -> std::io::Result<Self> {
         Ok(Self {
+            stays,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
@@ -280,7 +332,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
+            _ = self.hangup.recv(), if !self.stays => "SIGHUP",
         }
     }
 }
@@ -336,7 +388,10 @@ struct Running {
     db: Arc<Database>,
     cache: Arc<BlockCache>,
     node: Arc<Node>,
+    parts: Arc<Parts>,
     keeper: Option<Arc<Keeper>>,
+    /// For other machines, once it listens.
+    service: Arc<OnceLock<Service>>,
     api: tokio::task::JoinHandle<()>,
     stop_api: CancellationToken,
     /// Goes last, and before the lock.
@@ -368,7 +423,7 @@ impl Running {
         let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
         let cache_directory = directories.cache.clone();
         let courier = Courier::Process(Arc::new(Messenger::new(notices_command)));
-        let parts = Parts {
+        let parts = Arc::new(Parts {
             cache_directory,
             db: db.clone(),
             cache: cache.clone(),
@@ -376,8 +431,8 @@ impl Running {
             metrics,
             keeper: keeper.clone(),
             courier,
-        };
-        let node = Node::new(Arc::new(parts), directories.cache.clone(), directories.own_paths());
+        });
+        let node = Node::new(parts.clone(), directories.cache.clone(), directories.own_paths());
         let seat = node.begin()?;
 
         let (listener, socket) = socket::bind(&directories.runtime, &directories.socket)?;
@@ -394,7 +449,45 @@ impl Running {
             socket = %directories.socket.display(),
             "started"
         );
-        Ok((Self { db, cache, node, keeper, api, stop_api, _socket: socket }, seat))
+        let service = Arc::default();
+        Ok((Self { db, cache, node, parts, keeper, service, api, stop_api, _socket: socket }, seat))
+    }
+
+    /// Answers other machines from now on. Without a listener it is tried for as long as it takes: then there are mounts
+    /// that must not wait for it.
+    async fn open_service(&self, serving: &Serving, listener: Option<TcpListener>) -> anyhow::Result<()> {
+        let opening = Opening {
+            serving: serving.clone(),
+            node: self.node.clone(),
+            shelf: Arc::new(Shelf::new(self.parts.clone(), serving.identity.clone())),
+            service: self.service.clone(),
+        };
+        match listener {
+            Some(listener) => Ok(opening.open(listener).await?),
+            None => {
+                tokio::spawn(opening.insist());
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets other machines have their answers, until `patience` ends or somebody insists by another signal.
+    async fn drain(&self, name: &str, patience: Duration, signals: &mut Signals) {
+        let Some(service) = self.service.get() else { return };
+        info!("{name}: answering what is under way, for {} s at the most", patience.as_secs());
+        tokio::select! {
+            drained = tokio::time::timeout(patience, service.drain()) => match drained {
+                Ok(()) => {}
+                Err(_) => warn!("answers that are not done by now are broken off"),
+            },
+            again = signals.next() => warn!("{again}: answers under way are broken off"),
+        }
+    }
+
+    async fn stop_service(&self) {
+        if let Some(service) = self.service.get() {
+            service.stop().await;
+        }
     }
 
     /// From now on this daemon is followed by another one when it dies.
@@ -427,7 +520,13 @@ impl Running {
         self.stop_api.cancel();
         let recorded = tokio::time::timeout(RECORDED, self.cache.record());
         // Whoever asked for this learns of it meanwhile.
-        let answered = tokio::time::timeout(LAST_WORD, self.api);
+        let service = self.service.clone();
+        let broken_off = async {
+            if let Some(service) = service.get() {
+                service.stop().await
+            }
+        };
+        let answered = tokio::time::timeout(LAST_WORD, async { tokio::join!(self.api, broken_off) });
         if tokio::join!(recorded, answered).0.is_err() {
             warn!("the disk is slow: what was fetched last is fetched again");
         }
@@ -437,6 +536,7 @@ impl Running {
 
     /// The highest first. Each step has its deadline.
     async fn stop(self) {
+        self.stop_service().await;
         self.stop_api.cancel();
         let abort = self.api.abort_handle();
         if tokio::time::timeout(ANSWERS, self.api).await.is_err() {
@@ -451,6 +551,53 @@ impl Running {
         if let Some(keeper) = self.keeper {
             // Nobody has to follow. A holder that is gone need not know.
             let _ = tokio::task::spawn_blocking(move || keeper.bye()).await;
+        }
+    }
+}
+
+/// A network service that is about to be opened.
+struct Opening {
+    serving: Serving,
+    node: Arc<Node>,
+    shelf: Arc<Shelf>,
+    service: Arc<OnceLock<Service>>,
+}
+
+impl Opening {
+    /// Between two tries. The process before this one may still have the port.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    async fn open(self, listener: TcpListener) -> io::Result<()> {
+        let token = self.serving.order.token.clone();
+        let is_open = token.is_none();
+        let service = Service::start(listener, self.node, self.shelf, token).await?;
+        info!(address = %service.address, "serving other machines");
+        if is_open && service::is_public(service.address.ip()) {
+            warn!(
+                "whoever reaches {} may fetch, read and delete models with this server's rights at the Hub; set \
+                 server.token_file, or server.host to 127.0.0.1",
+                service.address
+            );
+        }
+        let _ = self.service.set(service);
+        Ok(())
+    }
+
+    async fn insist(self) {
+        let mut told = false;
+        loop {
+            match service::bind(&self.serving.order).await {
+                Ok(listener) => {
+                    if let Err(cause) = self.open(listener).await {
+                        error!(%cause, "the network service cannot be opened; mounts go on without it");
+                    }
+                    return;
+                }
+                Err(cause) if !told => error!(%cause, "tried again every second; mounts go on meanwhile"),
+                Err(_) => {}
+            }
+            told = true;
+            tokio::time::sleep(Self::PAUSE).await;
         }
     }
 }

@@ -13,6 +13,7 @@ mod opening;
 mod renames;
 mod repos;
 mod schema;
+mod sources;
 #[cfg(test)]
 pub mod trouble;
 mod uses;
@@ -33,6 +34,7 @@ pub use nodes::{NodeRow, ViewId};
 pub use opening::DatabaseSettings;
 pub use renames::{Begun, RequestNumber};
 pub use repos::{GrantScope, Pin, RepoAccess, RepoRow};
+pub use sources::SourceRow;
 pub use uses::{HeldBlob, ModelId};
 
 use crate::metrics::Metrics;
@@ -176,7 +178,7 @@ impl Database {
     }
 }
 
-/// Seconds since 1970, as the tables keep time.
+/// Seconds since 1970, as most tables keep time.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_care.sql"),
     include_str!("migrations/0003_renames.sql"),
+    include_str!("migrations/0004_sources.sql"),
 ];
 
 /// What the stored bytes depend on: a database made for other values is refused.

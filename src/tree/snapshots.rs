@@ -139,7 +139,7 @@ impl Tree {
     }
 
     /// Whether this node knows that `identity` may see what `repo` holds.
-    fn shows_names(&self, identity: &Identity, repo: &RepoId) -> Result<bool, TreeError> {
+    pub fn shows_names(&self, identity: &Identity, repo: &RepoId) -> Result<bool, TreeError> {
         let access = self.db.access(&identity.endpoint, identity.digest(), repo)?;
         Ok(access.is_some_and(|access| access.shows_names()))
     }

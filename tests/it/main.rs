@@ -20,6 +20,7 @@ mod passthrough;
 mod processes;
 mod reading;
 mod reference;
+mod serve;
 mod space;
 mod storm;
 mod systemd;

@@ -1,4 +1,4 @@
-//! The service template under a real systemd, which runs as the first process of namespaces of its own: what it keeps outlives
+//! The services under a real systemd, which runs as the first process of namespaces of its own: what it keeps outlives
 //! the daemon that it runs.
 
 use std::fs::{self, File};
@@ -14,24 +14,33 @@ use test_hub::{Files, Hub};
 use crate::harness::{eventually, noise};
 
 const MIB: usize = 1 << 20;
-const TEMPLATE: &str = include_str!("../../deploy/systemd/weightfs@.service");
-const SERVICE: &str = "weightfs@test.service";
+/// A mount of its own, and the service for other machines.
+const MOUNT: Unit =
+    ("weightfs@.service", "weightfs@test.service", include_str!("../../deploy/systemd/weightfs@.service"));
+const SERVE: Unit = ("weightfs.service", "weightfs.service", include_str!("../../deploy/systemd/weightfs.service"));
 
-/// A service manager with the template in it, and nothing else.
+/// The file, the service that it makes, and the text.
+type Unit = (&'static str, &'static str, &'static str);
+
+/// A service manager with one service in it, and nothing else.
 struct Manager {
+    service: &'static str,
     folder: tempfile::TempDir,
     process: Child,
 }
 
 impl Manager {
-    fn boot(hub: &Hub) -> Self {
+    /// `call` is what the program is started with, `DIR` in it stands for the folder.
+    fn boot(hub: &Hub, (file, service, unit): Unit, call: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let units = folder.path().join("units");
-        fs::create_dir_all(units.join(format!("{SERVICE}.d"))).unwrap();
+        fs::create_dir_all(units.join(format!("{service}.d"))).unwrap();
         fs::create_dir(folder.path().join("hf")).unwrap();
-        fs::write(units.join("weightfs@.service"), TEMPLATE).unwrap();
+        fs::write(units.join(file), unit).unwrap();
         fs::write(units.join("test.target"), "[Unit]\nDefaultDependencies=no\n").unwrap();
-        fs::write(units.join(format!("{SERVICE}.d/test.conf")), drop_in(folder.path(), hub.endpoint())).unwrap();
+        let call = call.replace("DIR", folder.path().to_str().unwrap());
+        let drop_in = drop_in(folder.path(), hub.endpoint(), &call);
+        fs::write(units.join(format!("{service}.d/test.conf")), drop_in).unwrap();
         let script = format!(
             "awk '$3 == \"fuse.weightfs\" {{ print $2 }}' /proc/mounts | while read -r other; do umount -l \"$other\"; done;
              mount -t proc proc /proc && umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup &&
@@ -45,7 +54,7 @@ impl Manager {
         let log = File::create(folder.path().join("boot.log")).unwrap();
         command.args(["sh", "-c", &script]).stdin(Stdio::null());
         let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let manager = Self { folder, process };
+        let manager = Self { service, folder, process };
         eventually("systemd answers", || {
             manager.try_run(&["is-active", "test.target"]).is_some_and(|said| said.status.success())
         });
@@ -60,10 +69,14 @@ impl Manager {
     }
 
     fn try_run(&self, arguments: &[&str]) -> Option<Output> {
-        let init = self.init()?.to_string();
+        Some(self.inside("systemctl")?.args(arguments).output().unwrap())
+    }
+
+    /// A program in its namespaces.
+    fn inside(&self, program: &str) -> Option<Command> {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &init, "--pid", "--mount", "--cgroup", "systemctl"]).args(arguments);
-        Some(command.output().unwrap())
+        command.args(["--target", &self.init()?.to_string(), "--pid", "--mount", "--cgroup", program]);
+        Some(command)
     }
 
     fn run(&self, arguments: &[&str]) -> String {
@@ -74,7 +87,7 @@ impl Manager {
     }
 
     fn shows(&self, property: &str) -> String {
-        self.run(&["show", SERVICE, "--value", "-p", property])
+        self.run(&["show", self.service, "--value", "-p", property])
     }
 
     fn log(&self) -> String {
@@ -106,11 +119,11 @@ impl Drop for Manager {
 }
 
 /// What differs from a system where the package is installed.
-fn drop_in(folder: &Path, endpoint: &str) -> String {
+fn drop_in(folder: &Path, endpoint: &str, call: &str) -> String {
     let (program, folder) = (env!("CARGO_BIN_EXE_weightfs"), folder.display());
     format!(
         "[Unit]\nDefaultDependencies=no\nStartLimitIntervalSec=0\n\
-         [Service]\nUser=root\nDynamicUser=no\nExecStart=\nExecStart={program} mount --foreground {folder}/hf\n\
+         [Service]\nUser=root\nDynamicUser=no\nExecStart=\nExecStart={program} {call}\n\
          ExecReload=\nExecReload={program} upgrade\n\
          Environment=HF_ENDPOINT={endpoint} HOME={folder}\n\
          Environment=WEIGHTFS_CACHE_DIRECTORY={folder}/cache WEIGHTFS_RUNTIME_DIRECTORY={folder}/run\n\
@@ -124,8 +137,8 @@ fn what_systemd_keeps_outlives_the_daemon_that_it_runs() {
     let bytes = noise(5, 24 * MIB + 7);
     let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
     let commit = hub.commit("acme/served", files).unwrap();
-    let manager = Manager::boot(&hub);
-    manager.run(&["start", SERVICE]);
+    let manager = Manager::boot(&hub, MOUNT, "mount --foreground DIR/hf");
+    manager.run(&["start", manager.service]);
     let file = File::open(manager.path(&format!("hf/hub/models--acme--served/snapshots/{commit}/model.safetensors")));
     let (file, is_over, passes) = (file.unwrap(), AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
@@ -145,8 +158,8 @@ fn what_systemd_keeps_outlives_the_daemon_that_it_runs() {
             let former = manager.shows("MainPID");
             // A third of them are upgrades to the same version.
             match round % 3 {
-                2 => drop(manager.run(&["reload", SERVICE])),
-                _ => drop(manager.run(&["kill", "--signal=KILL", SERVICE])),
+                2 => drop(manager.run(&["reload", manager.service])),
+                _ => drop(manager.run(&["kill", "--signal=KILL", manager.service])),
             }
             manager.next_daemon(&former);
             let before = passes.load(Ordering::Acquire);
@@ -157,7 +170,7 @@ fn what_systemd_keeps_outlives_the_daemon_that_it_runs() {
     });
     drop(file);
     assert_eq!(manager.shows("NFileDescriptorStore"), "2", "{}", manager.log());
-    manager.run(&["stop", SERVICE]);
+    manager.run(&["stop", manager.service]);
     assert_eq!(manager.shows("NFileDescriptorStore"), "0");
     let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", manager.init().unwrap())).unwrap();
     let directory = manager.folder.path().join("hf");
@@ -171,4 +184,54 @@ impl Drop for EndsWithMe<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
+}
+
+#[test]
+fn a_server_is_replaced_while_its_mounts_are_read() {
+    let hub = Hub::start().unwrap();
+    let bytes = noise(6, 4 * MIB + 7);
+    let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
+    let commit = hub.commit("acme/served", files).unwrap();
+    let port = crate::serve::server::free_port();
+    let manager = Manager::boot(&hub, SERVE, &format!("serve --host 127.0.0.1 --port {port}"));
+    manager.run(&["start", manager.service]);
+    // Ready is who listens.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let brings = || {
+        runtime.block_on(async {
+            let url = format!("http://127.0.0.1:{port}");
+            let mut client = crate::serve::server::models_at(&url).await?;
+            crate::serve::server::download(&mut client, "acme/served").await;
+            Some(())
+        })
+    };
+    assert!(brings().is_some(), "{}", manager.log());
+    let folder = manager.folder.path();
+    let mut mount = manager.inside(env!("CARGO_BIN_EXE_weightfs")).unwrap();
+    mount.arg("mount").arg(folder.join("hf")).env("HF_ENDPOINT", hub.endpoint()).env("HOME", folder);
+    mount.env("WEIGHTFS_CACHE_DIRECTORY", folder.join("cache")).env("WEIGHTFS_RUNTIME_DIRECTORY", folder.join("run"));
+    let mounted = mount.output().unwrap();
+    assert!(mounted.status.success(), "{}{}", String::from_utf8_lossy(&mounted.stderr), manager.log());
+    let path = manager.path(&format!("hf/hub/models--acme--served/snapshots/{commit}/model.safetensors"));
+    let file = File::open(path).unwrap();
+    let reads = || {
+        let mut buffer = vec![0; bytes.len()];
+        file.read_exact_at(&mut buffer, 0).unwrap();
+        assert!(buffer == bytes);
+        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    };
+    reads();
+    for step in ["reload", "kill", "reload"] {
+        let former = manager.shows("MainPID");
+        match step {
+            "kill" => drop(manager.run(&["kill", "--signal=KILL", manager.service])),
+            _ => drop(manager.run(&["reload", manager.service])),
+        }
+        manager.next_daemon(&former);
+        reads();
+        eventually("the service answers", || brings().is_some());
+    }
+    drop(file);
+    manager.run(&["stop", manager.service]);
+    assert_eq!(manager.shows("NFileDescriptorStore"), "0");
 }

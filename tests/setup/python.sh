@@ -35,7 +35,10 @@ require_venv() {
     local name=$1
     local requirements=tests/clients/requirements/$name.txt folder=target/venv/$name
     local wanted
-    wanted="$PYTHON $("$PYTHON" -V) $(sha256sum <"$requirements")"
+    # What such a file names is installed without what it says it needs.
+    local alone=tests/clients/requirements/$name.alone.txt
+    [ -e "$alone" ] || alone=/dev/null
+    wanted="$PYTHON $("$PYTHON" -V) $(cat "$requirements" "$alone" | sha256sum)"
     if [ "$(cat "$folder/.installed" 2>/dev/null)" = "$wanted" ] && "$folder/bin/python" -V >/dev/null 2>&1; then
         return
     fi
@@ -45,6 +48,8 @@ require_venv() {
     "$PYTHON" -m venv "$folder" || fail "$PYTHON -m venv failed; on Debian it needs the package python3-venv"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
         fail "pip could not install $requirements (is there a network?)"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$alone" ||
+        fail "pip could not install $alone (is there a network?)"
     # Last, so that a run that was interrupted is done again.
     echo "$wanted" >"$folder/.installed"
 }

@@ -120,7 +120,7 @@ impl Parts {
     }
 
     /// A content as people know it.
-    pub(super) fn name_of(&self, blob: &Blob) -> String {
+    pub(in crate::control) fn name_of(&self, blob: &Blob) -> String {
         match self.db.some_file_with(blob) {
             Ok(Some((_, file))) => format!("{}: {}", file.repo, file.path),
             Ok(None) | Err(_) => blob.id.to_string(),

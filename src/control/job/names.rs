@@ -25,7 +25,7 @@ impl fmt::Display for ModelName {
 }
 
 impl ModelName {
-    pub(super) fn error(&self, source: TreeError) -> ControlError {
+    pub(in crate::control) fn error(&self, source: TreeError) -> ControlError {
         ControlError::Name { model: self.to_string(), source }
     }
 }
@@ -33,7 +33,11 @@ impl ModelName {
 impl Parts {
     /// The files that `model` names now. The Hub is asked where the branch stands; if it does not answer, the commit that
     /// the branch is pinned to is the answer, with a remark.
-    pub(super) async fn find(&self, model: &ModelName, progress: &Progress) -> Result<Arc<Snapshot>, ControlError> {
+    pub(in crate::control) async fn find(
+        &self,
+        model: &ModelName,
+        progress: &Progress,
+    ) -> Result<Arc<Snapshot>, ControlError> {
         progress.update(|position| position.step = "looking up");
         let ModelName { identity, repo, revision } = model;
         let newest = self.tree.newest(identity, repo, revision).await.map_err(|error| model.error(error))?;

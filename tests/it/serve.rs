@@ -1,0 +1,6 @@
+//! `weightfs serve`: what other machines ask of it, by gRPC, and how it begins and ends.
+
+mod ending;
+mod models;
+pub mod server;
+mod services;
