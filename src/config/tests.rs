@@ -437,3 +437,18 @@ fn the_example_of_the_reference_is_valid() {
     let yaml = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(load(yaml, &[]).unwrap().settings.cache_directory, PathBuf::from("/data/weightfs"));
 }
+
+#[test]
+fn a_service_has_an_address_without_a_port_and_a_port_of_its_own() {
+    let read = |host: &str| {
+        let settings = load(&format!("server: {{host: '{host}', port: 9000}}\n"), &[]).unwrap().settings;
+        (settings.server_host.as_str().to_owned(), settings.server_port.get())
+    };
+    for host in ["127.0.0.1", "::", "::1", "node-1.example", "localhost"] {
+        assert_eq!(read(host), (host.to_owned(), 9000));
+    }
+    for host in ["", "a b", "127.0.0.1:80", "http://x", "[::1]"] {
+        let said = complaint(&format!("server:\n  host: '{host}'\n"), &[]);
+        assert!(said.contains("`server.host`") && said.contains("without a port"), "{said}");
+    }
+}

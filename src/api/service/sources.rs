@@ -52,6 +52,12 @@ fn decoded<M: Message + Default>(bytes: &[u8]) -> Option<M> {
     M::decode(bytes).inspect_err(|cause| tracing::warn!(%cause, "a source on record cannot be read")).ok()
 }
 
+/// What lists tell of a worker: all of it may take megabytes.
+fn summary(worker: &WorkerMetadata) -> WorkerMetadata {
+    let (accelerator, topology) = (worker.accelerator.clone(), worker.topology.clone());
+    WorkerMetadata { accelerator, topology, ..WorkerMetadata::default() }
+}
+
 /// A source as a list tells it, if the filters let it through.
 fn listed(row: SourceRow, filter: &ListSourcesRequest, now: i64) -> Option<SourceInstanceRef> {
     let wanted = filter.status_filter.is_none_or(|status| status == status_of(&row, now))
@@ -62,7 +68,7 @@ fn listed(row: SourceRow, filter: &ListSourcesRequest, now: i64) -> Option<Sourc
         return None;
     }
     let identity: SourceIdentity = decoded(&row.identity)?;
-    let worker: WorkerMetadata = decoded(&row.worker)?;
+    let worker: WorkerMetadata = decoded(&row.summary)?;
     let extra = |name: &str| identity.extra_parameters.get(name);
     let training_step = extra("training_step").and_then(|text| text.parse().ok());
     if filter.min_training_step.is_some_and(|least| training_step.is_none_or(|step: u64| step < least)) {
@@ -106,9 +112,10 @@ impl P2pService for Sources {
             load: None,
             updated_at: now,
             identity: identity.encode_to_vec(),
-            worker: worker.encode_to_vec(),
+            summary: summary(&worker).encode_to_vec(),
         };
-        self.ground.shelf.database().put_source(row, before(now, GONE)).await.map_err(broken)?;
+        let recorded = self.ground.shelf.database().put_source(row, worker.encode_to_vec(), before(now, GONE));
+        recorded.await.map_err(broken)?;
         let message = "recorded".to_owned();
         Ok(Response::new(PublishMetadataResponse { success: true, message, mx_source_id, worker_id }))
     }
@@ -137,8 +144,8 @@ impl P2pService for Sources {
         let GetMetadataRequest { mx_source_id, worker_id } = request.into_inner();
         let now = now();
         let row = self.ground.shelf.database().source(&mx_source_id, &worker_id, before(now, GONE)).map_err(broken)?;
-        let known = row.and_then(|row| {
-            let mut worker: WorkerMetadata = decoded(&row.worker)?;
+        let known = row.and_then(|(row, worker)| {
+            let mut worker: WorkerMetadata = decoded(&worker)?;
             (worker.status, worker.updated_at) = (status_of(&row, now), row.updated_at);
             Some((worker, decoded::<SourceIdentity>(&row.identity)?))
         });
@@ -180,7 +187,7 @@ mod tests {
             load: Some(0.5),
             updated_at,
             identity: identity.encode_to_vec(),
-            worker: WorkerMetadata { accelerator: "cuda".to_owned(), ..WorkerMetadata::default() }.encode_to_vec(),
+            summary: WorkerMetadata { accelerator: "cuda".to_owned(), ..WorkerMetadata::default() }.encode_to_vec(),
         }
     }
 

@@ -7,8 +7,9 @@ CREATE TABLE sources (
     status      INTEGER NOT NULL,
     load        REAL,                    -- how busy it says it is
     updated_at  INTEGER NOT NULL,
-    identity    BLOB NOT NULL,           -- both as they came
-    worker      BLOB NOT NULL,
+    identity    BLOB NOT NULL,           -- as it came
+    summary     BLOB NOT NULL,           -- what lists tell of the worker
+    worker      BLOB NOT NULL,           -- as it came: megabytes
     PRIMARY KEY (source_id, worker_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX sources_by_age ON sources (updated_at);
