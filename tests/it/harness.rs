@@ -188,8 +188,9 @@ impl Drop for Node {
 /// What most tests need: a Hub, a node, one mount.
 pub struct World {
     pub hub: Hub,
-    pub folder: tempfile::TempDir,
+    /// Goes before the folder that it has mounts in.
     node: Option<Node>,
+    pub folder: tempfile::TempDir,
 }
 
 impl World {
