@@ -407,3 +407,38 @@ fn an_ordinary_user_is_told_how_to_mount_without_it() {
     let help = island.succeed(&["mount.weightfs", "--help"]);
     assert!(help.contains("/etc/fstab") && help.contains("Exit status"));
 }
+
+/// Mounts through fusermount3, kills the daemon in the middle of a file, and reads the rest of it.
+const BY_MYSELF: &str = r#"
+set -e
+weightfs mount "$1"
+exec 7<"$1/$2"
+head -c 1000000 <&7 >"$HOME/read"
+pid=$(weightfs status --format json | grep -o '"pid":[0-9]*' | head -n 1 | cut -d: -f2)
+kill -9 "$pid"
+cat <&7 >>"$HOME/read"
+exec 7<&-
+now=$(weightfs status --format json | grep -o '"pid":[0-9]*' | head -n 1 | cut -d: -f2)
+[ "$now" != "$pid" ]
+weightfs umount "$1"
+"#;
+
+#[test]
+fn an_ordinary_users_own_mount_survives_its_daemon() {
+    let world = World::new();
+    let island = &world.island;
+    let (home, directory) = (island.directory("home"), island.directory("hf"));
+    let node = island.path("fuse").into_os_string().into_string().unwrap();
+    let uid = ORDINARY_UID.to_string();
+    island.succeed(&["sh", "-c", "mknod -m 666 $0 c 10 229 && mount --bind $0 /dev/fuse", &node]);
+    island.succeed(&["chown", &uid, &home, &directory]);
+    let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
+    let surroundings =
+        [format!("HOME={home}"), format!("XDG_RUNTIME_DIR={home}"), format!("HF_ENDPOINT={}", world.hub.endpoint())];
+    let mut words = vec!["setpriv", &ids[0], &ids[1], "--clear-groups", "env"];
+    words.extend(surroundings.iter().map(String::as_str));
+    words.extend(["sh", "-c", BY_MYSELF, "sh", &directory, &world.file]);
+    island.succeed(&words);
+    assert!(fs::read(island.inside(&home).join("read")).unwrap() == world.bytes);
+    eventually("daemon and holder have ended", || island.is_quiet());
+}
