@@ -52,7 +52,11 @@ impl BlockCache {
     /// Whether bytes may have been served that turned out not to be the content.
     pub fn was_mismatched(&self, blob: &Blob) -> bool {
         let entry = self.entries.lock().get(blob).and_then(Weak::upgrade);
-        entry.is_some_and(|entry| entry.was_wrong())
+        match entry {
+            Some(entry) => entry.was_wrong(),
+            // Under an earlier daemon, if at all.
+            None => self.db.blob(blob).is_ok_and(|row| row.is_some_and(|row| row.mismatches > 0)),
+        }
     }
 
     pub(super) fn announce(&self, blob: Blob) {

@@ -99,7 +99,7 @@ pub(super) struct Entry {
     pub(super) filling: tokio::sync::Mutex<()>,
     /// Whole contents in a row that were not what they are called; the record has it too.
     mismatches: AtomicU32,
-    /// Wrong bytes were here since this process started.
+    /// Wrong bytes were here since this process started, or before it: a kernel that outlived the last one may keep them.
     was_wrong: AtomicBool,
     /// Ticks when a proof ended, however.
     pub(super) proofs: Notify,
@@ -158,7 +158,7 @@ impl Entry {
             sealing: Mutex::new(sealing),
             filling: tokio::sync::Mutex::default(),
             mismatches: AtomicU32::new(mismatches),
-            was_wrong: AtomicBool::new(false),
+            was_wrong: AtomicBool::new(mismatches > 0),
             proofs: Notify::new(),
         }
     }

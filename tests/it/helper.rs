@@ -45,6 +45,14 @@ impl World {
         self.island.succeed(&["mount", "-t", "weightfs", "hub", directory, "-o", &self.options(more)]);
     }
 
+    /// A reader in the middle of the model, and what it has read.
+    fn begin_reading(&self, directory: &str) -> (fs::File, Vec<u8>) {
+        let mut file = fs::File::open(self.model(directory)).unwrap();
+        let mut read = vec![0; MIB];
+        file.read_exact(&mut read).unwrap();
+        (file, read)
+    }
+
     fn model(&self, directory: &str) -> PathBuf {
         self.island.inside(directory).join(&self.file)
     }
@@ -135,9 +143,7 @@ fn a_killed_daemon_costs_a_reader_nothing() {
     let island = &world.island;
     let directory = island.directory("hf");
     world.mount(&directory, "passthrough=off");
-    let mut file = fs::File::open(world.model(&directory)).unwrap();
-    let mut read = vec![0; MIB];
-    file.read_exact(&mut read).unwrap();
+    let (mut file, mut read) = world.begin_reading(&directory);
     for _ in 0..3 {
         let before = island.daemon("weightfs")["pid"].as_i64().unwrap();
         kill(Pid::from_raw(before as i32), Signal::SIGKILL).unwrap();
@@ -179,9 +185,7 @@ fn a_killed_holder_costs_a_reader_nothing_and_the_next_one_is_the_daemons() {
     let island = &world.island;
     let directory = island.directory("hf");
     world.mount(&directory, "");
-    let mut file = fs::File::open(world.model(&directory)).unwrap();
-    let mut read = vec![0; MIB];
-    file.read_exact(&mut read).unwrap();
+    let (mut file, mut read) = world.begin_reading(&directory);
     let daemon = island.daemon("weightfs")["pid"].as_i64().unwrap();
     let holder: i32 = island.process(daemon)["PPid"].parse().unwrap();
     kill(Pid::from_raw(holder), Signal::SIGKILL).unwrap();
@@ -222,9 +226,7 @@ fn an_upgrade_keeps_the_daemons_user_and_its_readers() {
     let island = &world.island;
     let directory = island.directory("hf");
     world.mount(&directory, "");
-    let mut file = fs::File::open(world.model(&directory)).unwrap();
-    let mut read = vec![0; MIB];
-    file.read_exact(&mut read).unwrap();
+    let (mut file, mut read) = world.begin_reading(&directory);
     let before = island.daemon("weightfs")["pid"].as_i64().unwrap();
     let holder = island.process(before)["PPid"].clone();
     island.succeed(&["weightfs", "upgrade", "--runtime-directory", "/run/weightfs-weightfs"]);

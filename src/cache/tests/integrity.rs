@@ -89,6 +89,7 @@ async fn a_content_that_was_given_up_stays_so_after_a_restart_until_it_is_verifi
     let range = ByteRange::new(0, 10);
     assert!(matches!(bench.read(range).await, Err(CacheError::Quarantined(_))));
     let bench = bench.restart().await;
+    assert!(bench.cache.was_mismatched(&bench.file.blob), "a kernel that outlived the daemon may keep wrong pages");
     assert!(matches!(bench.read(range).await, Err(CacheError::Quarantined(_))));
     assert_eq!(bench.origin.asked_bytes(), 0, "nobody is asked for it");
     assert_eq!(verify(&bench).await, Verified::default());
