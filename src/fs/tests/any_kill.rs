@@ -16,6 +16,7 @@ use proptest::sample::Index;
 use rustix::io::Errno;
 
 use super::{Home, Kill};
+use crate::fs::FsError;
 use crate::fs::attr::Kind;
 use crate::fs::errno::errno;
 use crate::fs::scratch::{Owner, RenameMode};
@@ -253,6 +254,14 @@ impl Kernel {
                 });
                 renamed.map(|()| self.names_moved(from, to, *mode))
             }
+            Change::Open(_) | Change::Write(_) | Change::Close(_) => self.on_open_file(change, kills),
+        };
+        answer.map_err(|error| Errno::from_raw_os_error(errno(&error)))
+    }
+
+    /// A change that is about an open file and no name.
+    fn on_open_file(&mut self, change: &Change, kills: &[Kill]) -> Result<(), FsError> {
+        match change {
             Change::Open(path) => {
                 let node = self.looked_up(path).unwrap();
                 let opened = self.home.ask(kills, |fs, _| async move { fs.open(node, true).await });
@@ -270,8 +279,8 @@ impl Kernel {
                 self.forget_unknown(closed.node);
                 Ok(())
             }
-        };
-        answer.map_err(|error| Errno::from_raw_os_error(errno(&error)))
+            _ => unreachable!("it is about a name"),
+        }
     }
 
     /// It hears of what a change is about before it asks for the change.
