@@ -14,6 +14,7 @@ mod places;
 mod reference;
 mod sample;
 mod settings;
+mod sources;
 mod token;
 mod value;
 
@@ -24,6 +25,7 @@ pub use places::Places;
 pub use reference::reference;
 pub use sample::sample;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
+pub use sources::ChainPlace;
 pub use value::{
     CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint,
 };

@@ -32,6 +32,7 @@ mod read;
 mod rename;
 pub mod scratch;
 pub mod session;
+mod shelves;
 pub mod survival;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 pub mod layout;
 mod nodes;
+pub mod path_tree;
 mod revisions;
 mod snapshots;
 
