@@ -24,6 +24,7 @@ One object. A field is never removed or renamed; more may come.
 |---|---|
 | `daemons[]` | every daemon below the runtime directory; empty if none runs |
 | `.pid`, `.version`, `.uptime_seconds` | of the daemon |
+| `.service` | where it answers other machines (`weightfs serve`), `HOST:PORT`; null if it does not |
 | `.cache.directory`, `.cache.cached_bytes` | its cache, and how many bytes of contents are in it |
 | `.cache.limit_bytes`, `.cache.free_bytes` | how many it may hold (null without a limit), and how many may come before something must go, by the limit and the disk |
 | `.mounts[]` | `directory`, `endpoint`, `offline`, `authenticated` (a token is used), `allow_other`, `detached` (lazily unmounted, still in use), `passthrough` (`on`, or `off: ` and why complete files are served by the daemon), `drop_behind_bytes` |
@@ -52,7 +53,7 @@ The fields that ModelExpress's command line has are there under its names, ours 
 | `health` | `version`, `status`, `uptime` (seconds) |
 | `api send` | what the service answered |
 | `config show` | `config_file`, `remarks[]`, `settings[]`: `key`, `value`, `variable`, `layer` (`default`, `file`, `environment`, `command line`), `from`, and for a file `file` and `line` |
-| `config validate`, `--validate-config` | the same with `success`, `valid`; or `error` |
+| `config validate`, `--validate-config` | the same with `success`, `valid`; or `error`, and `errors[]`: each by itself |
 | `config init` | `success`, `path` |
 
 `path` is the folder of the model's files in a mount of this machine, and null while nothing is mounted there. An error is

@@ -260,7 +260,8 @@ impl Opening {
     async fn open(self, listener: TcpListener) -> io::Result<()> {
         let token = self.serving.order.token.clone();
         let is_open = token.is_none();
-        let service = Service::start(listener, self.node, self.shelf, token).await?;
+        let service = Service::start(listener, self.node.clone(), self.shelf, token).await?;
+        self.node.serves_at(service.address);
         info!(address = %service.address, "serving other machines");
         if is_open && service::is_public(service.address.ip()) {
             warn!(
