@@ -16,7 +16,15 @@ missing_packages() {
     image) missing_image_packages ;;
     *) missing_python_packages ;;
     esac
-    if [ "$1" = bench ]; then missing_bench_packages; fi
+    case $1 in
+    bench) missing_bench_packages ;;
+    full) missing_full_packages ;;
+    esac
+}
+
+missing_full_packages() {
+    missing_image_packages
+    command -v protoc >/dev/null || echo protobuf-compiler
 }
 
 missing_image_packages() {

@@ -24,24 +24,24 @@ require_rust_target() {
 
 # cargo-llvm-cov below target/tools, and the compiler's own tools that it reads profiles with.
 require_coverage() {
-    local version=0.8.7
-    command -v llvm-profdata >/dev/null || rustup component list --installed 2>/dev/null | grep -q llvm-tools ||
-        rustup --quiet component add llvm-tools || fail "the component llvm-tools is missing; rustup brings it"
-    require_cargo_tool cargo-llvm-cov "$version"
+    rustup component list --installed | grep -q ^llvm-tools || rustup --quiet component add llvm-tools ||
+        fail "the compiler's component llvm-tools is missing, and rustup could not bring it (is there a network?)"
+    require_cargo_tool cargo-llvm-cov 0.9.1 cargo-llvm-cov
 }
 
-# Installs a program of the crate registry to target/tools/bin.
-require_cargo_tool() {
-    [ -x "target/tools/bin/$1" ] && grep -q "^\"$1 $2 " target/tools/.crates.toml && return
-    say "building $1 $2 (once)"
-    cargo install --quiet --locked --root target/tools --target-dir target/tools/build "$1@$2" ||
-        fail "cargo could not install $1 (is there a network?)"
-    rm -rf target/tools/build
-}
-
-# ModelExpress's own command line.
+# ModelExpress's own command line, as it is published.
 require_modelexpress_cli() {
-    :
+    require_cargo_tool modelexpress-client 0.7.0 modelexpress-cli --debug --no-default-features --features tls-rustls
+}
+
+# Installs a package of the crate registry, once, to target/tools: NAME VERSION PROGRAM OPTIONS...
+require_cargo_tool() {
+    local name=$1 version=$2 program=$3
+    [ -x "target/tools/bin/$program" ] && grep -q "^\"$name $version " target/tools/.crates.toml && return
+    say "building $name $version (a few minutes, once)"
+    cargo install --quiet --locked --root target/tools --target-dir target/tools/build "${@:4}" "$name@$version" ||
+        fail "cargo could not install $name (is there a network?)"
+    rm -rf target/tools/build
 }
 
 # Builds one of the programs of tests/clients/rust. They share the target folder, and so whatever weightfs and they both
