@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::environment::Surroundings;
@@ -136,7 +136,17 @@ impl Tree {
     fn written(self) -> Written {
         match self {
             Tree::Scalar(written) => written,
-            Tree::Map(_) => Written::Map,
+            Tree::Map(entries) => {
+                let texts = entries.into_iter().map(|(name, entry)| Some((name, entry.value.text()?)));
+                texts.collect::<Option<_>>().map_or(Written::Group, Written::Table)
+            }
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        match self {
+            Tree::Scalar(Written::Text(text)) => Some(text),
+            _ => None,
         }
     }
 }
@@ -185,8 +195,14 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Tree::Scalar(Written::List))
+        let mut texts = Some(Vec::new());
+        while let Some(item) = items.next_element::<Tree>()? {
+            texts = texts.zip(item.text()).map(|(mut texts, text)| {
+                texts.push(text);
+                texts
+            });
+        }
+        Ok(Tree::Scalar(texts.map_or(Written::Group, Written::List)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {

@@ -15,6 +15,7 @@ mod places;
 mod reference;
 mod sample;
 mod settings;
+mod sources;
 mod token;
 mod value;
 
@@ -25,6 +26,7 @@ pub use places::Places;
 pub use reference::reference;
 pub use sample::sample;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
+pub use sources::ChainPlace;
 pub use value::{
     CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint,
 };

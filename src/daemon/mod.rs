@@ -12,6 +12,7 @@ pub mod logging;
 pub mod ready;
 mod running;
 mod signals;
+mod sources;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -26,6 +26,7 @@ use crate::tree::{Tree, TreeSettings};
 use super::Serving;
 use super::directories::Directories;
 use super::signals::Signals;
+use super::sources;
 
 /// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
 const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
@@ -108,9 +109,10 @@ impl Running {
         let memory = settings.cache_memory_bytes.get();
         let (space, integrity) = (space_settings(settings), integrity_settings(settings));
         let cache_settings = CacheSettings { give_up, memory, space, integrity };
-        let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
+        let routes = Arc::new(sources::routes(settings, hub)?);
+        let cache = BlockCache::open(&directories.cache, db.clone(), routes.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
-        let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
+        let tree = Tree::new(db.clone(), routes, TreeSettings { refresh });
         let cache_directory = directories.cache.clone();
         let courier = Courier::Process(Arc::new(Messenger::new(notices_command)));
         let parts = Arc::new(Parts {
