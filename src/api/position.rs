@@ -18,7 +18,8 @@ pub fn read(text: &str) -> JobPosition {
 fn figures(text: &str) -> Option<JobPosition> {
     let (step, figures) = text.split_once(": ")?;
     let (bytes, files) = figures.strip_suffix(" files")?.split_once(" bytes, ")?;
-    let pair = |text: &str| text.split_once(" of ").and_then(|(done, all)| Some((done.parse().ok()?, all.parse().ok()?)));
+    let pair =
+        |text: &str| text.split_once(" of ").and_then(|(done, all)| Some((done.parse().ok()?, all.parse().ok()?)));
     let ((bytes, total_bytes), (files, total_files)) = (pair(bytes)?, pair(files)?);
     Some(JobPosition { step: step.to_owned(), bytes, total_bytes, files, total_files })
 }
@@ -34,7 +35,13 @@ mod tests {
             JobPosition { step: "downloading".to_owned(), bytes: 3, total_bytes: 10, files: 1, total_files: 2 };
         assert_eq!(read(&write(&position)), expected);
         assert_eq!(read(&write(&Position::default())).step, "starting");
-        for other in ["", "Starting download", "x: 1 of 2 bytes", "x: -1 of 2 bytes, 1 of 2 files", "a: b of c bytes, d of e files"] {
+        for other in [
+            "",
+            "Starting download",
+            "x: 1 of 2 bytes",
+            "x: -1 of 2 bytes, 1 of 2 files",
+            "a: b of c bytes, d of e files",
+        ] {
             assert_eq!(read(other), JobPosition { step: other.to_owned(), ..JobPosition::default() });
         }
     }

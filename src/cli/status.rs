@@ -211,7 +211,7 @@ Limit 100.0 GiB, room for 50.0 GiB more
     #[test]
     fn who_serves_other_machines_says_where() {
         let serving = StatusReply { service: Some("0.0.0.0:8001".to_owned()), ..status() };
-        assert_eq!(json(&[serving.clone()])["daemons"][0]["service"], "0.0.0.0:8001");
+        assert_eq!(json(std::slice::from_ref(&serving))["daemons"][0]["service"], "0.0.0.0:8001");
         let text = tables(&[serving], false);
         assert!(text.contains("50.0 GiB more\nServing other machines on 0.0.0.0:8001\n\n MOUNT"), "{text}");
     }

@@ -4,10 +4,10 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::api::position;
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
 use crate::api::proto::{DownloadJob, Downloaded};
-use crate::api::position;
 use crate::api::remote::RemoteError;
 use crate::api::wire::model::{ModelDownloadRequest, ModelProvider};
 use crate::cli::figures::{count, size};
