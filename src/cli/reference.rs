@@ -11,7 +11,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from src/cli: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
 
-This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. [CONFIGURATION.md](CONFIGURATION.md) has every
+This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. The options of every command stand under the first
+heading only; they may be written before a command or after it. [CONFIGURATION.md](CONFIGURATION.md) has every
 setting. What `--format json` and `json-pretty` print is described at the end.
 ";
 
@@ -71,8 +72,16 @@ pub fn reference() -> String {
         page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
     };
     add("weightfs", &mut root);
-    add_all("weightfs", &mut root, &mut add);
+    add_all("weightfs", &mut root, &mut |name, command| add(name, &mut without_common(command)));
     page + JSON
+}
+
+/// What every command has is told once.
+fn without_common(command: &clap::Command) -> clap::Command {
+    command.clone().mut_args(|argument| {
+        let is_common = argument.is_global_set();
+        argument.hide(is_common)
+    })
 }
 
 /// The commands below `above`, each followed by its own; those that nobody types are left out.
