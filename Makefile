@@ -21,6 +21,7 @@ test: check ## every test: unit, mount, and the real clients' scenarios
 test-full: check ## the same, and what is too slow for every change
 	MODELS_RUNS=50000 cargo test --workspace -- --include-ignored
 	tests/fuzz.sh 300
+	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --no-run
 	tests/setup.sh full
 	deploy/docker/image.sh
 	tests/clients/run.sh --full
@@ -36,7 +37,7 @@ bench: ## compare with downloads, other mounts and the plain disk (CASE=name,nam
 	@tests/bench/run.sh $(subst $(comma), ,$(CASE))
 
 bench-micro: ## the block map, the database's batches and the parsers alone (CASE=part of a name)
-	cargo bench --manifest-path tests/bench/micro/Cargo.toml -- $(CASE)
+	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} -- $(CASE)
 
 # Seconds for each parser.
 FUZZ_SECONDS ?= 60
@@ -46,6 +47,7 @@ fuzz: ## libFuzzer on every parser of foreign input (FUZZ_SECONDS=60 for each)
 check: setup ## format, lints, layers and documentation
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path tests/clients/rust/Cargo.toml
+	cargo fmt --all --check --manifest-path tests/bench/micro/Cargo.toml
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --test layers
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
