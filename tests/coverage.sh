@@ -7,9 +7,8 @@ cd "$(dirname "$0")/.."
 
 tests/setup.sh coverage
 export PATH=$PWD/target/tools/bin:$PATH
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/coverage
 cargo llvm-cov clean --workspace
-cargo llvm-cov --no-report test -p weightfs -p mount-helper "$@"
+cargo llvm-cov test --no-report -p weightfs -p mount-helper "$@"
 cargo llvm-cov report --html --output-dir target/coverage
 cargo llvm-cov report --summary-only --json --output-path target/coverage/summary.json
 cargo llvm-cov report --summary-only | awk 'NR == 1 || /^TOTAL/'

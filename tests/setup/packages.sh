@@ -14,16 +14,15 @@ missing_packages() {
     case $1 in
     build | coverage) ;;
     image) missing_image_packages ;;
+    bench) missing_python_packages; missing_bench_packages ;;
+    full) missing_python_packages; missing_full_packages ;;
     *) missing_python_packages ;;
-    esac
-    case $1 in
-    bench) missing_bench_packages ;;
-    full) missing_full_packages ;;
     esac
 }
 
 missing_full_packages() {
     missing_image_packages
+    # ModelExpress's client is built with it.
     command -v protoc >/dev/null || echo protobuf-compiler
 }
 
