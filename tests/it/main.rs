@@ -11,6 +11,7 @@ mod failures;
 mod fio;
 mod harness;
 mod helper;
+mod image;
 mod integrity;
 mod kills;
 mod layout;
