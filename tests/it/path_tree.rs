@@ -95,7 +95,7 @@ fn attributes_tell_what_is_here_of_a_file_and_of_a_commit() {
     let model = world.mount_point().join("models/acme/tiny/");
     let weights = model.join("sub/model.safetensors");
     let attribute = |path: &std::path::Path, name: &str| {
-        let mut value = vec![0; 200];
+        let mut value = [0; 200];
         let len = rustix::fs::getxattr(path, format!("user.weightfs.{name}"), &mut value[..]).unwrap();
         String::from_utf8(value[..len].to_vec()).unwrap()
     };
