@@ -7,6 +7,7 @@ mod backoff;
 mod error;
 pub mod http;
 pub mod hub;
+mod xet;
 
 use async_trait::async_trait;
 use bytes::Bytes;

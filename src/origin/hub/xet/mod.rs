@@ -1,0 +1,174 @@
+//! The ways of a range that the Hub also keeps in a Xet store: by chunks of the store, or plainly from the Hub's own URLs.
+//!
+//! `delivered`, `pace` and `breaker` say which way is taken, `grants` opens the store, `stream` goes the way and changes
+//! over to the plain one on any trouble. The reader never hears of that trouble.
+
+mod breaker;
+mod delivered;
+mod grants;
+mod pace;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use parking_lot::Mutex;
+
+use self::breaker::Breaker;
+use self::delivered::Delivered;
+use self::grants::Granted;
+use self::pace::{Pace, WORTH_IT, Way};
+use super::ask::Line;
+use super::resolve::Contents;
+use crate::metrics::Metrics;
+use crate::origin::http::{Timeouts, Wanted};
+use crate::origin::xet::{Blame, Reading, Stores, XetError, XetHash};
+use crate::origin::{ByteStream, OriginError};
+use crate::types::{ByteRange, Identity, RemoteFile};
+
+/// Which files of a Xet store are read by its chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XetWish {
+    /// Those that are read faster so, as measured here, and those that the Hub does not promise to serve otherwise.
+    #[default]
+    Auto,
+    /// All of them.
+    Always,
+    /// None.
+    Never,
+}
+
+/// The Hub's own clients take no plain way for larger files: the Hub need not have one.
+const LARGEST_PLAIN: u64 = 50_000_000_000;
+/// How long a file goes plainly after trouble that is its own.
+const FILE_PAUSE: Duration = Duration::from_secs(600);
+const FILES: u64 = 10_000;
+const HUBS: u64 = 64;
+
+/// Contents by whichever way suits; what `HubOrigin` opens.
+pub(super) struct Ways {
+    wish: XetWish,
+    contents: Contents,
+    granted: Granted,
+    delivered: Delivered,
+    /// Files that the store does not have right.
+    unfit: Cache<XetHash, ()>,
+    /// By endpoint.
+    hubs: Cache<Arc<str>, Arc<HubState>>,
+    metrics: Arc<Metrics>,
+}
+
+struct HubState {
+    breaker: Breaker,
+    pace: Mutex<Pace>,
+}
+
+/// A range that somebody wants.
+struct Range {
+    identity: Identity,
+    file: RemoteFile,
+    range: ByteRange,
+}
+
+impl Ways {
+    pub(super) fn new(
+        wish: XetWish,
+        contents: Contents,
+        line: Arc<Line>,
+        timeouts: Timeouts,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let unfit = Cache::builder().max_capacity(FILES).time_to_live(FILE_PAUSE).build();
+        let granted = Granted::new(line, timeouts, Stores::new(timeouts, super::user_agent()));
+        let hubs = Cache::new(HUBS);
+        Self { wish, contents, granted, delivered: Delivered::new(), unfit, hubs, metrics }
+    }
+
+    pub(super) async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
+        let answer = self.contents.authorize(identity, file).await;
+        if answer.as_ref().is_err_and(|error| !error.is_transient()) {
+            self.granted.forget(identity, file).await;
+        }
+        answer
+    }
+
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        identity: &Identity,
+        file: &RemoteFile,
+        range: ByteRange,
+    ) -> Result<ByteStream, OriginError> {
+        let hash = match self.wish {
+            XetWish::Never => None,
+            XetWish::Auto if range.len() < WORTH_IT && file.blob.size <= LARGEST_PLAIN => None,
+            _ => self.contents.xet_hash(identity, file).await?,
+        };
+        let Some(hash) = hash else { return self.contents.open(identity, file, range).await };
+        let hub = self.hubs.get_with(identity.endpoint.clone(), || Arc::new(HubState::new()));
+        let wanted = Range { identity: identity.clone(), file: file.clone(), range };
+        match self.choose(&hub, hash, &wanted) {
+            Way::Xet => Ok(stream::by_chunks(self.clone(), hub, hash, wanted)),
+            Way::Plain => {
+                let plain = self.contents.open(identity, file, range).await?;
+                Ok(stream::timed(plain, hub, range))
+            }
+        }
+    }
+
+    fn choose(&self, hub: &HubState, hash: XetHash, wanted: &Range) -> Way {
+        let is_out = self.unfit.contains_key(&hash) || self.delivered.holds_any_of(hash, wanted.range);
+        let way = match self.wish {
+            _ if is_out => Way::Plain,
+            XetWish::Auto if wanted.file.blob.size <= LARGEST_PLAIN => hub.pace.lock().choose(),
+            XetWish::Auto | XetWish::Always => Way::Xet,
+            XetWish::Never => Way::Plain,
+        };
+        if way == Way::Xet && !hub.breaker.admits() { Way::Plain } else { way }
+    }
+
+    async fn begin(&self, hash: XetHash, wanted: &Range) -> Result<Reading, XetError> {
+        let store = self.granted.store(&wanted.identity, &wanted.file).await;
+        let store = store.map_err(|error| {
+            let blame = if error.is_transient() { Blame::Store } else { Blame::Grant };
+            XetError::Failed { cause: error.to_string(), blame }
+        })?;
+        self.metrics.fetch_requests.add(1);
+        Ok(store.read(hash, Wanted { range: wanted.range, size: wanted.file.blob.size }))
+    }
+
+    /// Remembers what to keep away from, and says it.
+    async fn trouble(&self, hub: &HubState, hash: XetHash, wanted: &Range, error: &XetError) {
+        self.metrics.xet_fallbacks.add(1);
+        self.metrics.fetch_failures.add(1);
+        let Range { identity, file, .. } = wanted;
+        let pause = match error.blame() {
+            Blame::Store => hub.breaker.trouble(),
+            Blame::File | Blame::Grant => {
+                self.unfit.insert(hash, ());
+                FILE_PAUSE
+            }
+        };
+        if error.blame() == Blame::Grant {
+            self.granted.forget(identity, file).await;
+        }
+        let (what, repo, path) = (error.blame().what(), &file.repo, &file.path);
+        tracing::warn!(%error, %repo, %path, "reading by chunks failed; {what} is read plainly for {pause:?}");
+    }
+}
+
+impl HubState {
+    fn new() -> Self {
+        Self { breaker: Breaker::new(), pace: Mutex::default() }
+    }
+}
+
+impl Blame {
+    /// What is affected, in a log line.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Store => "everything of this Hub",
+            Self::File | Self::Grant => "the file",
+        }
+    }
+}
