@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 pub use faults::{Fault, On};
@@ -34,7 +34,7 @@ pub struct Cas {
     front: Arc<Front>,
     store: Store,
     endpoint: String,
-    runtime: Arc<Runtime>,
+    runtime: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,16 +42,18 @@ pub struct Cas {
 impl Cas {
     /// An empty store on two free loopback ports.
     pub fn start() -> anyhow::Result<Self> {
-        let runtime = Arc::new(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (inner, outer) = (listen()?, listen()?);
         let endpoint = format!("http://{}", outer.local_addr()?);
         let front = Arc::new(Front::new(format!("http://{}", inner.local_addr()?)));
-        let store = runtime.block_on(Store::start(tokio_listener(&runtime, inner)?, &runtime))?;
+        let inner = tokio_listener(&runtime, inner)?;
+        let store = elsewhere(|| runtime.block_on(Store::start(inner, &runtime)))?;
         runtime.spawn(front::serve(front.clone(), tokio_listener(&runtime, outer)?));
         let (stop, stopped) = oneshot::channel();
-        let kept = runtime.clone();
-        let thread = std::thread::spawn(move || drop(kept.block_on(stopped)));
-        Ok(Self { front, store, endpoint, runtime, stop: Some(stop), thread: Some(thread) })
+        let handle = runtime.handle().clone();
+        // A thread of its own, since a runtime cannot be dropped where another one runs.
+        let thread = std::thread::spawn(move || drop(runtime.block_on(stopped)));
+        Ok(Self { front, store, endpoint, runtime: handle, stop: Some(stop), thread: Some(thread) })
     }
 
     pub fn endpoint(&self) -> &str {
@@ -60,11 +62,7 @@ impl Cas {
 
     /// Stores a file as an upload does, and says its hash. Chunks that are here already are not stored again.
     pub fn store(&self, bytes: &[u8]) -> anyhow::Result<String> {
-        // The caller may be on a runtime of its own, where one cannot wait for another.
-        std::thread::scope(|scope| {
-            let upload = scope.spawn(|| self.runtime.block_on(self.store.upload(bytes)));
-            upload.join().map_err(|_| anyhow::anyhow!("the upload panicked")).context("cannot store a file")?
-        })
+        elsewhere(|| self.runtime.block_on(self.store.upload(bytes))).context("cannot store a file")
     }
 
     /// From now on, instead of the fault there was.
@@ -104,6 +102,11 @@ impl Drop for Cas {
             let _ = thread.join();
         }
     }
+}
+
+/// The caller may be on a runtime of its own, where one cannot wait for another.
+fn elsewhere<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    std::thread::scope(|scope| scope.spawn(work).join().map_err(|_| anyhow::anyhow!("the store panicked"))?)
 }
 
 fn listen() -> anyhow::Result<TcpListener> {

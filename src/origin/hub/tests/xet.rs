@@ -53,3 +53,198 @@ async fn every_range_by_chunks_is_exactly_the_bytes_asked_for() {
     assert_eq!((xet.plain_requests(), xet.grants()), (0, 1));
     assert_eq!(xet.scene.metrics.xet_fallbacks.get(), 0);
 }
+
+#[tokio::test]
+async fn the_token_goes_to_the_hub_and_the_store_gets_its_own() {
+    let xet = XetScene::new().await;
+    let alice = xet.scene.as_user(ALICE);
+    assert!(xet.read(&alice, RANGE).await == part(RANGE));
+    let log = xet.cas.log();
+    assert!(log.iter().any(|request| request.on == On::Plans) && log.iter().any(|request| request.on == On::Chunks));
+    for request in log {
+        let own = request.authorization.as_deref().is_some_and(|value| value.starts_with("Bearer xet_"));
+        assert_eq!(own, request.on == On::Plans, "{request:?}");
+        assert!(!format!("{request:?}").contains(ALICE));
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_store_does_the_reader_gets_the_right_bytes() {
+    use CasFault::*;
+    let troubles = [
+        (On::Plans, Hang),
+        (On::Plans, Status(503)),
+        (On::Plans, Status(404)),
+        (On::Plans, Status(403)),
+        (On::Plans, Garbage),
+        (On::Plans, CutAfter(20)),
+        (On::Chunks, Hang),
+        (On::Chunks, Status(500)),
+        (On::Chunks, Status(403)),
+        (On::Chunks, Garbage),
+        (On::Chunks, CutAfter(70_000)),
+        (On::Chunks, StallAfter(70_000)),
+        // The length of a chunk, in its header.
+        (On::Chunks, Flip(2)),
+    ];
+    for fault in troubles {
+        let xet = XetScene::new().await;
+        xet.cas.set_fault(Some(fault));
+        assert!(xet.read(&xet.scene.anyone(), RANGE).await == part(RANGE), "{fault:?}");
+        assert_eq!((xet.plain_requests(), xet.scene.metrics.xet_fallbacks.get()), (1, 1), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_store_is_asked_once_and_left_alone() {
+    let xet = XetScene::new().await;
+    xet.cas.set_fault(Some((On::Plans, CasFault::Hang)));
+    let anyone = xet.scene.anyone();
+    for n in 0..5 {
+        let range = ByteRange::at(n * 100_000, 100_000);
+        assert!(xet.read(&anyone, range).await == part(range));
+    }
+    assert_eq!((xet.cas.log().len(), xet.plain_requests()), (1, 5));
+}
+
+/// The store's answers do not say what its chunks should hash to: a flipped bit of a chunk that is not compressed comes
+/// through. The cache finds it when it proves the whole, drops the blocks and asks again.
+#[tokio::test]
+async fn bytes_that_are_asked_for_again_come_the_other_way() {
+    let xet = XetScene::new().await;
+    let noise: Vec<u8> = (0..25_000_u64).flat_map(|n| sha2_of(n)).collect();
+    let commit = xet.scene.hub.commit("acme/noise", Files::new().bytes("model.safetensors", noise.clone())).unwrap();
+    let repo = RepoId::new(RepoType::Model, "acme/noise").unwrap();
+    let anyone = xet.scene.anyone();
+    let snapshot = xet.scene.origin.snapshot(&anyone, &repo, commit.parse().unwrap()).await.unwrap();
+    let file = snapshot.remote_file(&RepoPath::new("model.safetensors").unwrap()).unwrap();
+    xet.scene.hub.set_xet_hash(&file.blob.id.etag(), &xet.cas.store(&noise).unwrap());
+    xet.cas.set_fault(Some((On::Chunks, CasFault::Flip(50_000))));
+    let whole = ByteRange::new(0, noise.len() as u64);
+    let first = xet.scene.read(&anyone, &file, whole).await.unwrap();
+    assert!(first != noise, "this is what the cache has to find");
+    assert_eq!(xet.plain_requests(), 0);
+    assert!(xet.scene.read(&anyone, &file, whole).await.unwrap() == noise);
+    assert_eq!(xet.plain_requests(), 1);
+}
+
+fn sha2_of(n: u64) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(n.to_le_bytes()).into()
+}
+
+#[tokio::test]
+async fn a_token_that_expires_is_renewed() {
+    let xet = XetScene::new().await;
+    xet.scene.hub.set_options(Options { xet_token_lifetime_seconds: 5, ..xet.scene.hub.options() });
+    let anyone = xet.scene.anyone();
+    for n in 0..3 {
+        let range = ByteRange::at(n * 200_000, 200_000);
+        assert!(xet.read(&anyone, range).await == part(range));
+    }
+    assert!(xet.grants() >= 3, "{}", xet.grants());
+    assert_eq!((xet.plain_requests(), xet.scene.metrics.xet_fallbacks.get()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_token_that_the_store_refuses_is_renewed_once() {
+    let xet = XetScene::new().await;
+    let anyone = xet.scene.anyone();
+    let ranges = [0, 200_000, 400_000].map(|start| ByteRange::at(start, 200_000));
+    assert!(xet.read(&anyone, ranges[0]).await == part(ranges[0]));
+    xet.cas.revoke_tokens_up_to(1);
+    assert!(xet.read(&anyone, ranges[1]).await == part(ranges[1]));
+    assert_eq!((xet.grants(), xet.plain_requests()), (2, 0));
+    xet.cas.revoke_tokens_up_to(1000);
+    assert!(xet.read(&anyone, ranges[2]).await == part(ranges[2]));
+    assert_eq!((xet.grants(), xet.plain_requests()), (3, 1));
+}
+
+#[tokio::test]
+async fn what_one_identity_may_read_of_the_store_is_not_read_for_another() {
+    let xet = XetScene::new().await;
+    xet.scene.hub.set_private("acme/tiny", &["alice"]).unwrap();
+    assert!(xet.read(&xet.scene.as_user(ALICE), RANGE).await == part(RANGE));
+    let asked = xet.cas.log().len();
+    for identity in [xet.scene.anyone(), xet.scene.as_user(BOB)] {
+        let range = ByteRange::new(550_000, 600_000);
+        let error = xet.scene.read(&identity, &xet.file, range).await.unwrap_err();
+        assert!(error.depends_on_identity(), "{error}");
+    }
+    assert_eq!((xet.cas.log().len(), xet.plain_requests()), (asked, 0));
+    xet.scene.hub.set_public("acme/tiny").unwrap();
+    xet.scene.hub.clear_log();
+    for identity in [xet.scene.anyone(), xet.scene.as_user(BOB)] {
+        assert!(xet.read(&identity, ByteRange::new(500_000, 550_000)).await == part(ByteRange::new(500_000, 550_000)));
+    }
+    assert_eq!(xet.grants(), 1, "the second one's bytes came by chunks already and are read plainly");
+}
+
+#[tokio::test]
+async fn offline_nobody_is_asked() {
+    let xet = XetScene::new().await;
+    xet.read(&xet.scene.anyone(), ByteRange::new(0, 1000)).await;
+    xet.cas.clear_log();
+    xet.scene.hub.clear_log();
+    let offline = Identity::new(xet.scene.hub.endpoint(), None, true);
+    let error = xet.scene.read(&offline, &xet.file, RANGE).await.unwrap_err();
+    assert_eq!(error.kind, crate::origin::OriginErrorKind::Offline);
+    assert!(xet.cas.log().is_empty() && xet.scene.hub.log().is_empty());
+}
+
+#[tokio::test]
+async fn never_means_never_and_auto_reads_short_ranges_plainly() {
+    for wish in [XetWish::Never, XetWish::Auto] {
+        let xet = XetScene::reading(wish).await;
+        assert!(xet.read(&xet.scene.anyone(), RANGE).await == part(RANGE));
+        assert!(xet.cas.log().is_empty(), "{wish:?}");
+        assert_eq!(xet.grants(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_no_host_is_not_opened() {
+    let xet = XetScene::new().await;
+    xet.scene.hub.set_options(Options { xet_store: Some("local:///etc".to_owned()), ..xet.scene.hub.options() });
+    assert!(xet.read(&xet.scene.anyone(), RANGE).await == part(RANGE));
+    assert_eq!((xet.plain_requests(), xet.cas.log().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_file_that_is_served_by_chunks_only_is_read() {
+    let xet = XetScene::new().await;
+    xet.scene.hub.set_faults(Fault::on(Target::Cdn).status(403));
+    assert!(xet.read(&xet.scene.anyone(), RANGE).await == part(RANGE));
+}
+
+#[tokio::test]
+async fn a_range_that_is_given_up_leaves_no_task_behind() {
+    let mut xet = XetScene::new().await;
+    let patient = Timeouts { connect: STALL, stall: Duration::from_secs(600) };
+    (xet.scene.origin, xet.scene.metrics) =
+        origin_with(HubSettings { timeouts: patient, xet: XetWish::Always, ..settings() });
+    let anyone = xet.scene.anyone();
+    xet.read(&anyone, ByteRange::new(0, 1000)).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    xet.cas.clear_log();
+    xet.cas.set_fault(Some((On::Chunks, CasFault::StallAfter(1000))));
+    let mut stream = xet.scene.origin.open(&anyone, &xet.file, RANGE).await.unwrap();
+    let stalls = async {
+        while !xet.cas.log().iter().any(|request| request.bytes == 1000) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        piece = stream.try_next() => panic!("{piece:?}"),
+        () = stalls => {}
+    }
+    assert!(tasks() > before, "it is under way");
+    drop(stream);
+    let ended = async {
+        while tasks() > before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("tasks are left");
+}

@@ -127,14 +127,14 @@ impl Ways {
         if way == Way::Xet && !hub.breaker.admits() { Way::Plain } else { way }
     }
 
-    async fn begin(&self, hash: XetHash, wanted: &Range) -> Result<Reading, XetError> {
+    async fn begin(&self, hash: XetHash, wanted: &Range, left: ByteRange) -> Result<Reading, XetError> {
         let store = self.granted.store(&wanted.identity, &wanted.file).await;
         let store = store.map_err(|error| {
             let blame = if error.is_transient() { Blame::Store } else { Blame::Grant };
             XetError::Failed { cause: error.to_string(), blame }
         })?;
         self.metrics.fetch_requests.add(1);
-        Ok(store.read(hash, Wanted { range: wanted.range, size: wanted.file.blob.size }))
+        Ok(store.read(hash, Wanted { range: left, size: wanted.file.blob.size }))
     }
 
     /// Remembers what to keep away from, and says it.
@@ -170,5 +170,52 @@ impl Blame {
             Self::Store => "everything of this Hub",
             Self::File | Self::Grant => "the file",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Blob, BlobId, Commit, RepoId, RepoPath, RepoType};
+
+    fn wanted(size: u64) -> Range {
+        let file = RemoteFile {
+            repo: RepoId::new(RepoType::Model, "a/b").unwrap(),
+            commit: Commit::from_bytes([1; 20]),
+            path: RepoPath::new("w").unwrap(),
+            blob: Blob { id: BlobId::Sha256([7; 32]), size },
+        };
+        Range { identity: Identity::new("http://hub", None, false), file, range: ByteRange::at(1 << 30, WORTH_IT) }
+    }
+
+    fn ways(wish: XetWish) -> (Ways, HubState, XetHash) {
+        let (timeouts, metrics) = (Timeouts::default(), Arc::new(Metrics::default()));
+        let clients = crate::origin::http::Clients::new(String::new(), timeouts);
+        let line = Arc::new(Line::new(clients, timeouts, metrics.clone()));
+        let contents = Contents::new(line.clone(), timeouts.stall, metrics.clone());
+        let ways = Ways::new(wish, contents, line, timeouts, metrics);
+        (ways, HubState::new(), XetHash::from_hex(&"a".repeat(64)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_the_hub_does_not_promise_to_serve_plainly_goes_by_chunks_at_once() {
+        let (ways, hub, hash) = ways(XetWish::Auto);
+        assert_eq!(ways.choose(&hub, hash, &wanted(LARGEST_PLAIN + 1)), Way::Xet);
+        assert_eq!(ways.choose(&hub, hash, &wanted(LARGEST_PLAIN)), Way::Plain, "nothing was measured yet");
+        hub.breaker.trouble();
+        assert_eq!(ways.choose(&hub, hash, &wanted(LARGEST_PLAIN + 1)), Way::Plain, "which may work all the same");
+    }
+
+    #[tokio::test]
+    async fn what_came_by_chunks_or_failed_so_goes_plainly() {
+        let (ways, hub, hash) = ways(XetWish::Always);
+        let wanted = wanted(1 << 40);
+        assert_eq!(ways.choose(&hub, hash, &wanted), Way::Xet);
+        ways.delivered.note(hash, wanted.range);
+        assert_eq!(ways.choose(&hub, hash, &wanted), Way::Plain);
+        let other = XetHash::from_hex(&"b".repeat(64)).unwrap();
+        assert_eq!(ways.choose(&hub, other, &wanted), Way::Xet);
+        ways.unfit.insert(other, ());
+        assert_eq!(ways.choose(&hub, other, &wanted), Way::Plain);
     }
 }

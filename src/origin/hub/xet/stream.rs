@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::pace::{WORTH_IT, Way};
 use super::{HubState, Range, Ways};
-use crate::origin::xet::{Reading, XetError, XetHash};
+use crate::origin::xet::{Blame, Reading, XetError, XetHash};
 use crate::origin::{ByteStream, OriginError};
 use crate::types::ByteRange;
 
@@ -19,7 +19,7 @@ pub(super) fn by_chunks(ways: Arc<Ways>, hub: Arc<HubState>, hash: XetHash, want
     let troubles = hub.breaker.troubles();
     let begun = Instant::now();
     let left = wanted.range;
-    let chunks = Chunks { ways, hub, hash, wanted, left, begun, troubles, reading: None, counted: 0 };
+    let chunks = Chunks { ways, hub, hash, wanted, left, begun, troubles, reading: None, regranted: false, counted: 0 };
     stream::try_unfold(Stage::Chunks(Box::new(chunks)), next).boxed()
 }
 
@@ -72,6 +72,7 @@ struct Chunks {
     begun: Instant,
     troubles: watch::Receiver<u64>,
     reading: Option<Reading>,
+    regranted: bool,
     /// Of the bytes from the network, what was counted.
     counted: u64,
 }
@@ -94,10 +95,23 @@ impl Chunks {
         Ok(Some(piece))
     }
 
+    /// A grant that the store takes no more costs a fresh one and no trouble.
     async fn advance(&mut self) -> Result<Bytes, XetError> {
+        match self.piece().await {
+            Err(error) if error.blame() == Blame::Grant && self.reading.is_some() && !self.regranted => {
+                self.regranted = true;
+                self.reading = None;
+                self.ways.granted.forget(&self.wanted.identity, &self.wanted.file).await;
+                self.piece().await
+            }
+            piece => piece,
+        }
+    }
+
+    async fn piece(&mut self) -> Result<Bytes, XetError> {
         let reading = match &mut self.reading {
             Some(reading) => reading,
-            none => none.insert(self.ways.begin(self.hash, &self.wanted).await?),
+            none => none.insert(self.ways.begin(self.hash, &self.wanted, self.left).await?),
         };
         reading.next().await?.ok_or(XetError::Short(self.left.len()))
     }
