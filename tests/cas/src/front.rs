@@ -130,7 +130,7 @@ async fn answer(State(front): State<Arc<Front>>, request: HttpRequest) -> Respon
 }
 
 async fn answer_for(front: &Arc<Front>, entry: &Arc<Entry>, headers: &HeaderMap) -> Response {
-    let (on, path) = (entry.request.lock().on, entry.request.lock().path.clone());
+    let Request { on, path, .. } = entry.request.lock().clone();
     let fault = front.fault.lock().filter(|(target, _)| *target == on).map(|(_, fault)| fault);
     match fault {
         Some(Fault::Hang) => std::future::pending().await,
