@@ -25,7 +25,7 @@ pub use reference::reference;
 pub use sample::sample;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
 pub use value::{
-    CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint,
+    CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint, XetUse,
 };
 
 use std::path::PathBuf;

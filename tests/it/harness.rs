@@ -14,7 +14,7 @@ use weightfs::fs::mount;
 use weightfs::fs::notices::Courier;
 use weightfs::fs::session::{Ground, MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
-use weightfs::origin::hub::{HubOrigin, HubSettings};
+use weightfs::origin::hub::{HubOrigin, HubSettings, XetWish};
 use weightfs::tree::{Tree, TreeSettings};
 use weightfs::types::{Blob, BlobId, Identity, Revision, Token};
 
@@ -42,6 +42,7 @@ pub struct NodeOptions {
     pub memory: u64,
     pub space: SpaceSettings,
     pub integrity: IntegritySettings,
+    pub xet: XetWish,
 }
 
 impl Default for NodeOptions {
@@ -54,6 +55,7 @@ impl Default for NodeOptions {
             memory: 128 << 20,
             space: SpaceSettings::default(),
             integrity: IntegritySettings::default(),
+            xet: XetWish::Auto,
         }
     }
 }
@@ -67,7 +69,12 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::default());
         let patience = Duration::from_millis(20);
-        let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
+        let settings = HubSettings {
+            give_up: options.give_up,
+            first_retry: patience,
+            xet: options.xet,
+            ..HubSettings::default()
+        };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
         let NodeOptions { give_up, memory, space, integrity, .. } = options;

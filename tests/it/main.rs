@@ -28,3 +28,4 @@ mod systemd;
 mod transfer;
 mod verbs;
 mod writing;
+mod xet;

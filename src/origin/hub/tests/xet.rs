@@ -1,5 +1,7 @@
 //! Files of a Xet store: by chunks where that is the way, plainly on any trouble, and the reader never the wiser.
 
+use futures::StreamExt;
+use futures::future::join_all;
 use test_cas::{Cas, Fault as CasFault, On};
 use test_hub::{Fault, Hub, Options, Target};
 
@@ -28,6 +30,17 @@ impl XetScene {
         scene.hub.set_options(Options { xet_store: Some(cas.endpoint().to_owned()), ..scene.hub.options() });
         scene.hub.set_xet_hash(&file.blob.id.etag(), &cas.store(&weights()).unwrap());
         Self { scene, cas, file }
+    }
+
+    /// Another model, whose one file is in the store too.
+    async fn store(&self, repo: &str, bytes: &[u8]) -> RemoteFile {
+        let hub = &self.scene.hub;
+        let commit = hub.commit(repo, Files::new().bytes("model.safetensors", bytes.to_vec())).unwrap();
+        let repo = RepoId::new(RepoType::Model, repo).unwrap();
+        let snapshot = self.scene.origin.snapshot(&self.scene.anyone(), &repo, commit.parse().unwrap()).await.unwrap();
+        let file = snapshot.remote_file(&RepoPath::new("model.safetensors").unwrap()).unwrap();
+        hub.set_xet_hash(&file.blob.id.etag(), &self.cas.store(bytes).unwrap());
+        file
     }
 
     async fn read(&self, identity: &Identity, range: ByteRange) -> Vec<u8> {
@@ -87,12 +100,13 @@ async fn whatever_the_store_does_the_reader_gets_the_right_bytes() {
         // The length of a chunk, in its header.
         (On::Chunks, Flip(2)),
     ];
-    for fault in troubles {
+    let each = troubles.map(async |fault| {
         let xet = XetScene::new().await;
         xet.cas.set_fault(Some(fault));
         assert!(xet.read(&xet.scene.anyone(), RANGE).await == part(RANGE), "{fault:?}");
         assert_eq!((xet.plain_requests(), xet.scene.metrics.xet_fallbacks.get()), (1, 1), "{fault:?}");
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test]
@@ -112,13 +126,9 @@ async fn a_dead_store_is_asked_once_and_left_alone() {
 #[tokio::test]
 async fn bytes_that_are_asked_for_again_come_the_other_way() {
     let xet = XetScene::new().await;
-    let noise: Vec<u8> = (0..25_000_u64).flat_map(|n| sha2_of(n)).collect();
-    let commit = xet.scene.hub.commit("acme/noise", Files::new().bytes("model.safetensors", noise.clone())).unwrap();
-    let repo = RepoId::new(RepoType::Model, "acme/noise").unwrap();
     let anyone = xet.scene.anyone();
-    let snapshot = xet.scene.origin.snapshot(&anyone, &repo, commit.parse().unwrap()).await.unwrap();
-    let file = snapshot.remote_file(&RepoPath::new("model.safetensors").unwrap()).unwrap();
-    xet.scene.hub.set_xet_hash(&file.blob.id.etag(), &xet.cas.store(&noise).unwrap());
+    let noise = noise(0, 800_000);
+    let file = xet.store("acme/noise", &noise).await;
     xet.cas.set_fault(Some((On::Chunks, CasFault::Flip(50_000))));
     let whole = ByteRange::new(0, noise.len() as u64);
     let first = xet.scene.read(&anyone, &file, whole).await.unwrap();
@@ -128,9 +138,14 @@ async fn bytes_that_are_asked_for_again_come_the_other_way() {
     assert_eq!(xet.plain_requests(), 1);
 }
 
-fn sha2_of(n: u64) -> [u8; 32] {
-    use sha2::Digest;
-    sha2::Sha256::digest(n.to_le_bytes()).into()
+/// Bytes that nothing makes shorter.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut roll = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state ^ state >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes()
+    };
+    std::iter::repeat_with(&mut roll).flatten().take(len).collect()
 }
 
 #[tokio::test]
@@ -247,4 +262,73 @@ async fn a_range_that_is_given_up_leaves_no_task_behind() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), ended).await.expect("tasks are left");
+}
+
+#[tokio::test]
+async fn auto_measures_both_ways_on_long_ranges() {
+    let xet = XetScene::reading(XetWish::Auto).await;
+    let bytes = noise(1, 16 << 20);
+    let file = xet.store("acme/long", &bytes).await;
+    for n in 0..4 {
+        let range = ByteRange::at(n << 22, 4 << 20);
+        let read = xet.scene.read(&xet.scene.anyone(), &file, range).await.unwrap();
+        assert!(read == bytes[range.start as usize..range.end as usize]);
+    }
+    assert_eq!((xet.plain_requests(), xet.scene.metrics.xet_bytes.get()), (2, 8 << 20));
+}
+
+/// Not a promise, but what docs/design/0020-xet.md tells: `cargo test --release --lib pace_of_both -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn pace_of_both_ways() {
+    const SIZE: usize = 64 << 20;
+    let bytes = noise(2, SIZE);
+    for bandwidth in [None, Some(50_000_000_u64)] {
+        for length in [1 << 20, 16 << 20_u64] {
+            let mut rounds = Vec::new();
+            for round in 0..3 {
+                let mut seconds = Vec::new();
+                for wish in [XetWish::Never, XetWish::Always] {
+                    let xet = XetScene::reading(wish).await;
+                    let file = xet.store("acme/long", &bytes).await;
+                    xet.read(&xet.scene.anyone(), ByteRange::new(0, 1)).await;
+                    xet.cas.set_bandwidth(bandwidth);
+                    xet.scene.hub.set_options(Options { link_bandwidth: bandwidth, ..xet.scene.hub.options() });
+                    let begun = std::time::Instant::now();
+                    let ranges = (0..SIZE as u64 / length).map(|n| ByteRange::at(n * length, length));
+                    let anyone = xet.scene.anyone();
+                    let reads = futures::stream::iter(ranges).map(|range| {
+                        let (xet, file, anyone) = (&xet, &file, &anyone);
+                        async move { xet.scene.read(anyone, file, range).await.unwrap().len() }
+                    });
+                    let read: usize = reads.buffer_unordered(4).collect::<Vec<_>>().await.into_iter().sum();
+                    assert_eq!(read, SIZE);
+                    seconds.push(begun.elapsed().as_secs_f64());
+                }
+                rounds.push(seconds[0] / seconds[1]);
+                println!("bandwidth {bandwidth:?}, ranges of {length}, round {round}: plain {:.3} s, chunks {:.3} s", seconds[0], seconds[1]);
+            }
+            rounds.sort_by(f64::total_cmp);
+            println!("bandwidth {bandwidth:?}, ranges of {length}: chunks have {:.2} of the plain way's pace", rounds[1]);
+        }
+    }
+}
+
+/// As above: what a second revision costs that shares most of its chunks with the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn cost_of_a_second_revision() {
+    const SIZE: u64 = 64 << 20;
+    let xet = XetScene::new().await;
+    let mut bytes = noise(3, SIZE as usize);
+    for revision in ["first", "second"] {
+        let file = xet.store("acme/long", &bytes).await;
+        let before = (xet.cas.chunk_bytes(), xet.scene.metrics.xet_transferred_bytes.get());
+        for n in 0..SIZE >> 24 {
+            xet.scene.read(&xet.scene.anyone(), &file, ByteRange::at(n << 24, 16 << 20)).await.unwrap();
+        }
+        let (sent, counted) = (xet.cas.chunk_bytes() - before.0, xet.scene.metrics.xet_transferred_bytes.get() - before.1);
+        println!("{revision}: {SIZE} bytes read, {sent} sent by the store, {counted} counted");
+        bytes[SIZE as usize / 2..][..1 << 20].copy_from_slice(&noise(4, 1 << 20));
+    }
 }
