@@ -26,6 +26,7 @@ pub(super) fn is_proved_first(blob: &Blob) -> bool {
     match blob.id {
         BlobId::GitSha1(_) => blob.size <= LARGEST_GIT,
         BlobId::Sha256(_) => blob.size <= SMALL,
+        BlobId::Local(_) => false,
     }
 }
 

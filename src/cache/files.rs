@@ -137,10 +137,10 @@ impl BlobStore {
     }
 
     fn path(&self, blob: &Blob) -> PathBuf {
-        let etag = blob.id.etag();
+        let value = blob.id.value();
         // A folder for each first byte keeps folders small. The length is what a listing states and may be a lie: two
         // claims about one hash never share a file.
-        self.root.join(blob.id.tag()).join(&etag[..2]).join(format!("{etag}-{}", blob.size))
+        self.root.join(blob.id.tag()).join(&value[..2]).join(format!("{value}-{}", blob.size))
     }
 
     /// An empty file without a name.
@@ -215,10 +215,10 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
-/// The blob that a file's name claims to be: `ETAG-SIZE`, exactly as it is written.
+/// The blob that a file's name claims to be: `VALUE-SIZE`, exactly as it is written.
 fn blob_named(tag: &str, name: &str) -> Option<Blob> {
-    let (etag, size) = name.rsplit_once('-')?;
-    let id = BlobId::from_etag(etag).ok().filter(|id| id.tag() == tag)?;
+    let (value, size) = name.rsplit_once('-')?;
+    let id = format!("{tag}:{value}").parse().ok()?;
     let digits = size.bytes().all(|digit| digit.is_ascii_digit());
     let size: u64 = size.parse().ok().filter(|parsed: &u64| digits && parsed.to_string() == size)?;
     Some(Blob { id, size })

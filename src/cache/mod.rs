@@ -50,6 +50,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// For tests/bench/micro.
+#[cfg(feature = "benching")]
+pub use block_map::BlockMap;
+
 pub use adopt::{Adopted, Sharing};
 pub use changes::SealChanges;
 pub use evict::Evicted;
@@ -277,6 +281,11 @@ impl BlockCache {
     /// A blob was opened or closed: what was used last is evicted last. In memory; recorded in time.
     pub fn touch(&self, blob: &Blob) {
         self.space.touch(blob);
+    }
+
+    /// How much of a blob is on this disk.
+    pub fn held_bytes(&self, blob: &Blob) -> u64 {
+        self.space.ledger().bytes(blob).unwrap_or(0)
     }
 
     /// How full the cache is.

@@ -42,7 +42,7 @@ impl BlockCache {
         if self.db.is_new() {
             let mut found = self.found.lock();
             let walked = self.store.walk(&mut |file| match file {
-                Found::Blob { blob, .. } if self.store.is_full(&blob) => drop(found.insert(blob)),
+                Found::Blob { blob, .. } if self.may_be_whole(&blob) => drop(found.insert(blob)),
                 Found::Blob { .. } | Found::Unknown(_) => {}
             });
             if let Err(error) = walked {
@@ -139,7 +139,7 @@ impl BlockCache {
             if self.is_in_use(&blob) || self.found.lock().contains(&blob) {
                 continue;
             }
-            if self.store.is_full(&blob) {
+            if self.may_be_whole(&blob) {
                 swept.unproved.insert(blob);
             } else if self.remove_unused(&blob)? {
                 swept.files += 1;
@@ -149,6 +149,11 @@ impl BlockCache {
         swept.lost = lost.filter(|blob| !self.is_in_use(blob)).collect();
         self.metrics.swept_files.add(swept.files);
         Ok(swept)
+    }
+
+    /// Whether its file can be proved by its name alone.
+    fn may_be_whole(&self, blob: &Blob) -> bool {
+        blob.id.proves_bytes() && self.store.is_full(blob)
     }
 
     fn is_in_use(&self, blob: &Blob) -> bool {

@@ -13,7 +13,7 @@ use super::{BlockCache, CacheError};
 use crate::db::FileStamp;
 use crate::types::{Blob, BlobId, BlockRange};
 
-/// Both hashes of a content: the one it is named by and the one that equal contents share.
+/// Both hashes of a content: the one it is named by, if it is named by one, and the one that equal contents share.
 pub(super) struct Proof {
     blob: Blob,
     sha256: Sha256,
@@ -23,7 +23,7 @@ pub(super) struct Proof {
 impl Proof {
     pub(super) fn new(blob: Blob) -> Self {
         let git = match blob.id {
-            BlobId::Sha256(_) => None,
+            BlobId::Sha256(_) | BlobId::Local(_) => None,
             BlobId::GitSha1(_) => Some(Sha1::new().chain_update(format!("blob {}\0", blob.size))),
         };
         Self { blob, sha256: Sha256::new(), git }
@@ -43,6 +43,8 @@ impl Proof {
             (BlobId::Sha256(stated), _) => stated == sha256,
             (BlobId::GitSha1(stated), Some(git)) => stated == <[u8; 20]>::from(git.finalize()),
             (BlobId::GitSha1(_), None) => false,
+            // Nobody states its hash: the word of whoever delivered it is all there is.
+            (BlobId::Local(_), _) => true,
         };
         proved.then_some(sha256)
     }
@@ -184,6 +186,7 @@ impl BlockCache {
         if let Err(error) = self.db.mismatched(entry.blob).await {
             tracing::error!(%error, blob = %entry.blob.id, "that a content was wrong is forgotten at the next start");
         }
+        self.origin.disproved(&entry.blob);
         self.metrics.mismatched_blobs.add(1);
         tracing::error!(blob = %entry.blob.id, "what arrived does not match its hash; it is dropped");
     }

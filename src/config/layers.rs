@@ -37,8 +37,12 @@ pub enum Written {
     Integer(i128),
     Float(f64),
     Text(String),
-    List,
-    Map,
+    /// Of texts.
+    List(Vec<String>),
+    /// Texts by name.
+    Table(Vec<(String, String)>),
+    /// Anything else that is no single value.
+    Group,
 }
 
 impl fmt::Display for Written {
@@ -49,8 +53,8 @@ impl fmt::Display for Written {
             Written::Bool(value) => write!(f, "{value}"),
             Written::Integer(value) => write!(f, "{value}"),
             Written::Float(value) => write!(f, "{value}"),
-            Written::List => f.write_str("a list"),
-            Written::Map => f.write_str("a group of keys"),
+            Written::List(_) => f.write_str("a list"),
+            Written::Table(_) | Written::Group => f.write_str("a group of keys"),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::error::ConfigError;
 use super::layers::{Given, Layer, highest};
 use super::model_express;
 use super::places::Places;
+use super::sources::{Buckets, ChainOrder, Directories, PlacedModels};
 use super::value::{
     Bytes, CheckedReads, Count, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds,
     ServerEndpoint, Value, XetUse,
@@ -124,7 +125,7 @@ fn read<T: Value>(layers: &[Layer], key: &str) -> Result<Option<T>, ConfigError>
 settings! {
     cache_directory: PathBuf {
         key: "cache.directory",
-        flag: Flag::Daemon("cache-directory"),
+        flag: Flag::All("cache-directory"),
         default: |places: &Places| places.cache.clone(),
         shown: "/var/cache/weightfs for root, else $XDG_CACHE_HOME/weightfs (~/.cache/weightfs)",
         help: "Where fetched bytes, the database and what clients write are kept. One daemon serves one cache directory"
@@ -275,6 +276,34 @@ settings! {
         default: |_| XetUse::Auto,
         shown: "auto",
         help: "Which files that the Hub keeps in a Xet store are read by its chunks and not by plain ranges. auto: those over 50 GB, and long ranges where chunks prove faster here; always: all of them; never: none. Plain ranges take over on any trouble"
+    }
+    origin_models: PlacedModels {
+        key: "origin.models",
+        flag: Flag::No,
+        default: |_| PlacedModels::default(),
+        shown: "none",
+        help: "Models of an HF_HOME that do not come from the Hub, and where each of them lies: below a prefix of an S3 bucket or in a directory. Whoever may enter a mount may read them"
+    }
+    origin_directories: Directories {
+        key: "origin.directories",
+        flag: Flag::No,
+        default: |_| Directories::default(),
+        shown: "none",
+        help: "Directories that are shown as dir/NAME. Whoever may enter a mount may read them"
+    }
+    origin_buckets: Buckets {
+        key: "origin.buckets",
+        flag: Flag::No,
+        default: |_| Buckets::default(),
+        shown: "none",
+        help: "Prefixes of S3 buckets that are shown as s3/BUCKET/PREFIX. Whoever may enter a mount may read them"
+    }
+    origin_chain: ChainOrder {
+        key: "origin.chain",
+        flag: Flag::No,
+        default: |_| ChainOrder::hub(),
+        shown: "hub",
+        help: "Where the contents of the Hub's repositories are asked for, in this order: the Hub, and copies of its clients' cache (folders such as models--ORG--NAME) in a directory or an S3 bucket. While the Hub does not answer, the copies also say which files there are. Without hub in the list the Hub is not asked at all"
     }
     mount_allow_other: bool {
         key: "mount.allow_other",

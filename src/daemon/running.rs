@@ -26,6 +26,7 @@ use crate::tree::{Tree, TreeSettings};
 use super::Serving;
 use super::directories::Directories;
 use super::signals::Signals;
+use super::sources;
 
 /// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
 const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
@@ -116,9 +117,10 @@ impl Running {
         let memory = settings.cache_memory_bytes.get();
         let (space, integrity) = (space_settings(settings), integrity_settings(settings));
         let cache_settings = CacheSettings { give_up, memory, space, integrity };
-        let cache = BlockCache::open(&directories.cache, db.clone(), hub.clone(), metrics.clone(), cache_settings)?;
+        let routes = Arc::new(sources::routes(settings, hub)?);
+        let cache = BlockCache::open(&directories.cache, db.clone(), routes.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
-        let tree = Tree::new(db.clone(), hub, TreeSettings { refresh });
+        let tree = Tree::new(db.clone(), routes, TreeSettings { refresh });
         let cache_directory = directories.cache.clone();
         let courier = Courier::Process(Arc::new(Messenger::new(notices_command)));
         let parts = Arc::new(Parts {
@@ -169,16 +171,21 @@ impl Running {
         }
     }
 
-    /// Lets other machines have their answers, until `patience` ends or somebody insists by another signal.
-    pub(super) async fn drain(&self, name: &str, patience: Duration, signals: &mut Signals) {
-        let Some(service) = self.service.get() else { return };
-        info!("{name}: answering what is under way, for {} s at the most", patience.as_secs());
+    /// Lets other machines have their answers, until `patience` ends or somebody insists by a signal, which is the answer.
+    pub(super) async fn drain(&self, why: &str, patience: Duration, signals: &mut Signals) -> Option<&'static str> {
+        let service = self.service.get()?;
+        info!("{why}: answering what is under way, for {} s at the most", patience.as_secs());
         tokio::select! {
-            drained = tokio::time::timeout(patience, service.drain()) => match drained {
-                Ok(()) => {}
-                Err(_) => warn!("answers that are not done by now are broken off"),
-            },
-            again = signals.next() => warn!("{again}: answers under way are broken off"),
+            drained = tokio::time::timeout(patience, service.drain()) => {
+                if drained.is_err() {
+                    warn!("answers that are not done by now are broken off");
+                }
+                None
+            }
+            name = signals.next() => {
+                warn!("{name}: answers under way are broken off");
+                Some(name)
+            }
         }
     }
 
@@ -268,7 +275,8 @@ impl Opening {
     async fn open(self, listener: TcpListener) -> io::Result<()> {
         let token = self.serving.order.token.clone();
         let is_open = token.is_none();
-        let service = Service::start(listener, self.node, self.shelf, token).await?;
+        let service = Service::start(listener, self.node.clone(), self.shelf, token).await?;
+        self.node.serves_at(service.address);
         info!(address = %service.address, "serving other machines");
         if is_open && service::is_public(service.address.ip()) {
             warn!(

@@ -69,6 +69,22 @@ impl Database {
         })
     }
 
+    /// Every place where the lists of `repo` have this content.
+    pub fn files_with(&self, endpoint: &str, repo: &RepoId, blob: &Blob) -> Result<Vec<(Commit, RepoPath)>, DbError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT path, name, size, commit_hash FROM blobs
+                 CROSS JOIN files ON files.blob_id = blobs.id
+                 CROSS JOIN snapshots ON snapshots.id = snapshot_id
+                 CROSS JOIN repos ON repos.id = repo_id
+                 WHERE name = ?1 AND size = ?2 AND endpoint = ?3 AND repo = ?4",
+            )?;
+            let asked = params![blob.id.to_string(), blob.size as i64, endpoint, repo.to_string()];
+            let rows = query.query_map(asked, |row| Ok((commit(row, 3)?, listed_file(row)?.0)))?;
+            rows.collect()
+        })
+    }
+
     /// Every content that the known lists of `repo` name; of two claims about its length the one in the later list.
     pub fn blobs(&self, endpoint: &str, repo: &RepoId) -> Result<Vec<Blob>, DbError> {
         self.read(|db| {

@@ -101,6 +101,11 @@ impl Shape {
         Self { kind: Kind::Link, mode: 0o777, size, mtime: UNIX_EPOCH, lasting: Lasting::ForGood }
     }
 
+    pub(super) fn lasting(mut self, lasting: Lasting) -> Self {
+        self.lasting = lasting;
+        self
+    }
+
     pub(super) fn private(mut self) -> Self {
         self.mode = 0o600;
         self

@@ -46,7 +46,7 @@ pub fn listed_after(listed: &[Listed], cookie: Cookie) -> &[Listed] {
     &listed[listed.partition_point(|entry| entry.cookie <= cookie)..]
 }
 
-type Names = BTreeMap<String, Kind>;
+pub(super) type Names = BTreeMap<String, Kind>;
 
 /// How the kernel is to treat an open folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,9 @@ pub enum FolderMode {
 impl ModelFs {
     /// Whether a folder may be listed, and how.
     pub async fn open_folder(&self, node: Node) -> Result<FolderMode, FsError> {
-        let Place::Snapshot(repo, commit, _) = self.place(node)?.1 else { return Ok(FolderMode::Fresh) };
+        let (Place::Snapshot(repo, commit, _) | Place::Plain(repo, commit, _)) = self.place(node)?.1 else {
+            return Ok(FolderMode::Fresh);
+        };
         let snapshot = self.tree.whole_snapshot(&self.view.identity, &repo, commit).await?;
         Ok(if snapshot.partial { FolderMode::Fresh } else { FolderMode::Immutable })
     }
@@ -71,18 +73,32 @@ impl ModelFs {
     pub async fn list(&self, node: Node) -> Result<Vec<Listed>, FsError> {
         let (path, place) = self.place(node)?;
         let names = self.names(&path, &place).await?;
-        let mut paths: Vec<String> = names.keys().map(|name| join(&path, name)).collect();
-        paths.extend(self.linked_contents(&place).await?);
+        let contents = self.contents_in(&place).await?;
+        let is_plain = matches!(place, Place::Plain(..));
+        let path_of = |name: &String| match contents.get(name).filter(|_| is_plain) {
+            Some((repo, blob)) => blob_path(repo, &blob.id),
+            None => join(&path, name),
+        };
+        let mut paths: Vec<String> = names.keys().map(path_of).collect();
+        // Whoever lists links mostly follows them: their contents' nodes come in the same transaction.
+        if let Place::Snapshot(..) = place {
+            paths.extend(contents.values().map(|(repo, blob)| blob_path(repo, &blob.id)));
+        }
         let mut nodes = self.nodes.ensure_all(paths).await?;
         nodes.truncate(names.len());
-        if let Place::Blobs(repo) = &place {
-            self.contents(repo, &names, &mut nodes)?;
+        if !matches!(place, Place::Snapshot(..)) {
+            // Complete files are listed under the numbers by which they are found.
+            for (name, node) in names.keys().zip(&mut nodes) {
+                if let Some((_, blob)) = contents.get(name) {
+                    *node = self.content_node(*node, blob)?;
+                }
+            }
         }
         let parent = self.nodes.ensure(split(&path).0).await?;
         let dots = [(".", node), ("..", parent)].into_iter().zip(Cookie::DOTS);
         let dots =
             dots.map(|((name, node), cookie)| Listed { name: name.to_owned(), kind: Kind::Folder, node, cookie });
-        let never_changes = matches!(place, Place::Snapshot(..));
+        let never_changes = matches!(place, Place::Snapshot(..) | Place::Plain(..));
         let entries = names.into_iter().zip(nodes).enumerate().map(|(index, ((name, kind), node))| {
             let cookie = if never_changes { Cookie::at(index) } else { Cookie::of(&name) };
             Listed { name, kind, node, cookie }
@@ -92,28 +108,24 @@ impl ModelFs {
         Ok(listed)
     }
 
-    /// Where the links of a snapshot's folder lead. Whoever lists them mostly follows them: their nodes then come in one
-    /// transaction, not in one each.
-    async fn linked_contents(&self, place: &Place) -> Result<Vec<String>, FsError> {
-        let Place::Snapshot(repo, commit, folder) = place else { return Ok(Vec::new()) };
-        let snapshot = self.tree.snapshot(&self.view.identity, repo, *commit).await?;
-        let contents = snapshot.children(folder).filter_map(|(_, entry)| match entry {
-            SnapshotEntry::File(blob) => Some(blob_path(repo, &blob.id)),
-            SnapshotEntry::Folder => None,
-        });
-        Ok(contents.collect())
-    }
-
-    /// Complete files are listed under the numbers by which they are found.
-    fn contents(&self, repo: &RepoId, names: &Names, nodes: &mut [Node]) -> Result<(), FsError> {
-        let blobs = self.tree.blobs(&self.view.identity, repo)?;
-        let blobs: HashMap<String, Blob> = blobs.into_iter().map(|blob| (blob.id.etag(), blob)).collect();
-        for (name, node) in names.keys().zip(nodes) {
-            if let Some(blob) = blobs.get(name) {
-                *node = self.content_node(*node, blob)?;
+    /// The contents that names in a folder stand for or lead to.
+    async fn contents_in(&self, place: &Place) -> Result<HashMap<String, (RepoId, Blob)>, FsError> {
+        let identity = &self.view.identity;
+        match place {
+            Place::Snapshot(repo, commit, folder) | Place::Plain(repo, commit, folder) => {
+                let snapshot = self.tree.snapshot(identity, repo, *commit).await?;
+                let contents = snapshot.children(folder).filter_map(|(name, entry)| match entry {
+                    SnapshotEntry::File(blob) => Some((name.to_owned(), (repo.clone(), blob))),
+                    SnapshotEntry::Folder => None,
+                });
+                Ok(contents.collect())
             }
+            Place::Blobs(repo) => {
+                let blobs = self.tree.blobs(identity, repo)?;
+                Ok(blobs.into_iter().map(|blob| (blob.id.etag(), (repo.clone(), blob))).collect())
+            }
+            _ => Ok(HashMap::new()),
         }
-        Ok(())
     }
 
     async fn names(&self, path: &str, place: &Place) -> Result<Names, FsError> {
@@ -123,13 +135,16 @@ impl ModelFs {
             Place::Root => {
                 self.add_scratch(&mut names, path)?;
                 names.insert("hub".to_owned(), Kind::Folder);
+                self.add_roots(&mut names);
                 if self.view.shown_token().is_some() {
                     names.entry(TOKEN.to_owned()).or_insert(Kind::File);
                 }
             }
             Place::Hub => {
                 self.add_scratch(&mut names, path)?;
-                names.extend(self.tree.known_repos(identity)?.iter().map(|repo| (repo.folder(), Kind::Folder)));
+                let mut repos = self.tree.known_repos(identity)?;
+                repos.extend(self.tree.declared());
+                names.extend(repos.iter().filter_map(RepoId::folder).map(|folder| (folder, Kind::Folder)));
             }
             Place::Repo(_) => {
                 let folders = ["refs", "snapshots", "blobs", ".no_exist", "trees"];
@@ -149,7 +164,12 @@ impl ModelFs {
             }
             Place::Snapshot(repo, commit, folder) => {
                 let snapshot = self.tree.whole_snapshot(identity, repo, *commit).await?;
-                names.extend(snapshot.children(folder).map(|(name, entry)| (name.to_owned(), kind(entry))));
+                names.extend(snapshot.children(folder).map(|(name, entry)| (name.to_owned(), kind(entry, Kind::Link))));
+            }
+            Place::Shelf(kind, _) => self.add_shelf(&mut names, path, *kind)?,
+            Place::Plain(repo, commit, folder) => {
+                let snapshot = self.tree.whole_snapshot(identity, repo, *commit).await?;
+                names.extend(snapshot.children(folder).map(|(name, entry)| (name.to_owned(), kind(entry, Kind::File))));
             }
             Place::Blobs(repo) => {
                 names.extend(self.tree.blobs(identity, repo)?.iter().map(|blob| (blob.id.etag(), Kind::File)));
@@ -157,7 +177,9 @@ impl ModelFs {
             // What is not there is found by name only: it has no end.
             Place::NoExist(_) | Place::NoExistIn(..) | Place::Trees(_) => {}
             Place::Scratch => self.add_scratch(&mut names, path)?,
-            Place::Blob(..) | Place::Discarded | Place::Nothing => return Err(FsError::NotADirectory),
+            Place::Blob(..) | Place::CommitLink(..) | Place::Newest(..) | Place::Discarded | Place::Nothing => {
+                return Err(FsError::NotADirectory);
+            }
         }
         Ok(names)
     }
@@ -194,9 +216,9 @@ fn put_in_order(listed: &mut [Listed]) {
     }
 }
 
-fn kind(entry: SnapshotEntry) -> Kind {
+fn kind(entry: SnapshotEntry, file: Kind) -> Kind {
     match entry {
-        SnapshotEntry::File(_) => Kind::Link,
+        SnapshotEntry::File(_) => file,
         SnapshotEntry::Folder => Kind::Folder,
     }
 }

@@ -8,6 +8,7 @@ use super::model_fs::ModelFs;
 use super::scratch::ScratchAttr;
 use crate::cache::SpaceState;
 use crate::tree::layout::{self, Place, join};
+use crate::tree::path_tree;
 use crate::tree::{Node, TreeError};
 use crate::types::{Commit, RepoId, RepoPath, Revision, Snapshot, SnapshotEntry};
 
@@ -29,11 +30,20 @@ pub(super) const TOKEN: &str = "token";
 
 const COMMIT_LEN: u64 = 40;
 
+/// How a commit's folder shows its files.
+#[derive(Clone, Copy)]
+enum FileForm {
+    /// As links to the contents, as the Hub's clients have it.
+    Link,
+    /// As themselves.
+    Plain,
+}
+
 impl ModelFs {
     pub async fn lookup(&self, parent: Node, name: &str) -> Result<Lookup, FsError> {
         let (folder, _) = self.place(parent)?;
         let path = join(&folder, name);
-        let place = Place::of(&path);
+        let Some((path, place)) = self.meant(path).await? else { return Ok(Lookup::Absent(Lasting::Briefly)) };
         match self.find(&path, &place).await? {
             Found::Absent(lasting) => Ok(Lookup::Absent(lasting)),
             Found::Virtual(shape) => {
@@ -62,8 +72,10 @@ impl ModelFs {
 
     pub async fn link_target(&self, node: Node) -> Result<Vec<u8>, FsError> {
         let (path, place) = self.place(node)?;
-        let Place::Snapshot(repo, commit, file) = place else {
-            return Ok(self.scratch.readlink(&path)?.into_encoded_bytes());
+        let (repo, commit, file) = match place {
+            Place::Snapshot(repo, commit, file) => (repo, commit, file),
+            Place::CommitLink(repo, commit) => return Ok(path_tree::link_target(&repo, commit).into_bytes()),
+            _ => return Ok(self.scratch.readlink(&path)?.into_encoded_bytes()),
         };
         let snapshot = self.tree.snapshot(&self.view.identity, &repo, commit).await?;
         match snapshot.entry(&file) {
@@ -87,13 +99,19 @@ impl ModelFs {
             }
             Place::Snapshots(_) | Place::Blobs(_) => Found::Virtual(Shape::folder(Lasting::ForGood)),
             Place::Ref(repo, revision) => self.find_ref(path, repo, revision).await?,
-            Place::Snapshot(repo, commit, file) => self.find_in_snapshot(repo, *commit, file).await?,
+            Place::Snapshot(repo, commit, file) => self.find_in_commit(repo, *commit, file, FileForm::Link).await?,
             Place::Blob(repo, blob) => match self.tree.file_with(&view.identity, repo, blob)? {
                 Some((file, created_at)) => Found::Virtual(Shape::file(file.blob.size).dated(created_at)),
                 None => Found::Absent(Lasting::Briefly),
             },
             Place::NoExistIn(repo, commit, file) => self.find_absence(repo, *commit, file).await?,
-            Place::Discarded | Place::Nothing => Found::Absent(Lasting::Briefly),
+            Place::Shelf(kind, name) => self.find_shelf(*kind, name),
+            Place::CommitLink(repo, commit) => {
+                let target = path_tree::link_target(repo, *commit);
+                Found::Virtual(Shape::link(target.len()).lasting(Lasting::Briefly))
+            }
+            Place::Plain(repo, commit, file) => self.find_in_commit(repo, *commit, file, FileForm::Plain).await?,
+            Place::Newest(..) | Place::Discarded | Place::Nothing => Found::Absent(Lasting::Briefly),
             Place::Scratch => self.find_scratch(path)?,
         })
     }
@@ -136,7 +154,13 @@ impl ModelFs {
         Ok(self.tree.revisions(&self.view.identity, repo)?.iter().any(below))
     }
 
-    async fn find_in_snapshot(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Found, FsError> {
+    async fn find_in_commit(
+        &self,
+        repo: &RepoId,
+        commit: Commit,
+        file: &str,
+        form: FileForm,
+    ) -> Result<Found, FsError> {
         let snapshot = match self.snapshot_for(repo, commit, file).await {
             Ok(snapshot) => snapshot,
             Err(TreeError::Absent) => return Ok(Found::Absent(Lasting::Briefly)),
@@ -149,8 +173,11 @@ impl ModelFs {
             Some(SnapshotEntry::Folder) => Found::Virtual(Shape::folder(Lasting::ForGood).dated(snapshot.created_at)),
             Some(SnapshotEntry::File(blob)) => {
                 let file = RepoPath::new(file).map_err(|_| FsError::Absent)?;
-                let target = layout::link_target(&file, &blob.id);
-                Found::Virtual(Shape::link(target.len()).dated(snapshot.created_at))
+                let shape = match form {
+                    FileForm::Link => Shape::link(layout::link_target(&file, &blob.id).len()),
+                    FileForm::Plain => Shape::file(blob.size),
+                };
+                Found::Virtual(shape.dated(snapshot.created_at))
             }
             None if snapshot.partial => Found::Absent(Lasting::Briefly),
             None => Found::Absent(Lasting::ForGood),
@@ -158,7 +185,12 @@ impl ModelFs {
     }
 
     /// The list of a commit, whole if it must be to tell of `file`.
-    async fn snapshot_for(&self, repo: &RepoId, commit: Commit, file: &str) -> Result<Arc<Snapshot>, TreeError> {
+    pub(super) async fn snapshot_for(
+        &self,
+        repo: &RepoId,
+        commit: Commit,
+        file: &str,
+    ) -> Result<Arc<Snapshot>, TreeError> {
         let snapshot = self.tree.snapshot(&self.view.identity, repo, commit).await?;
         if file.is_empty() || !snapshot.partial || snapshot.entry(file).is_some() {
             return Ok(snapshot);

@@ -32,11 +32,13 @@ mod read;
 mod rename;
 pub mod scratch;
 pub mod session;
+mod shelves;
 pub mod survival;
 #[cfg(test)]
 mod tests;
 mod view;
 mod write;
+mod xattr;
 
 pub use error::FsError;
 pub use model_fs::ModelFs;

@@ -381,11 +381,17 @@ impl ModelFs {
         let mut names = Vec::new();
         for repo in self.tree.repos_with(&self.view.identity, blob)? {
             let path = blob_path(&repo, &blob.id);
-            let (folder, name) = split(&path);
-            let (Some(node), Some(folder)) = (self.nodes.find(&path)?, self.nodes.find(folder)?) else { continue };
+            let Some(node) = self.nodes.find(&path)? else { continue };
             // The last handle's release brings us here again.
-            if was_wrong || !(sealed && self.passthrough.is_wanted_cold(node)) {
-                names.push(MovedName { folder, name: name.to_owned(), wrong: was_wrong.then_some(node) });
+            if !was_wrong && sealed && self.passthrough.is_wanted_cold(node) {
+                continue;
+            }
+            let (folder, name) = split(&path);
+            let mut places = self.plain_names(&repo, blob)?;
+            places.push((folder.to_owned(), name.to_owned()));
+            for (folder, name) in places {
+                let Some(folder) = self.nodes.find(&folder)? else { continue };
+                names.push(MovedName { folder, name, wrong: was_wrong.then_some(node) });
             }
         }
         Ok(names)

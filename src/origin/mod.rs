@@ -4,10 +4,15 @@
 //! Every question carries the [`Identity`] that asks it, and every answer that is remembered is remembered under it.
 
 mod backoff;
+pub mod dir;
 mod error;
 pub mod http;
 pub mod hub;
+mod mirror;
+mod routes;
 mod xet;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,8 +20,10 @@ use futures::stream::BoxStream;
 
 pub use backoff::Backoff;
 pub use error::{OriginError, OriginErrorKind};
+pub use mirror::Mirror;
+pub use routes::{Link, Routes};
 
-use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
+use crate::types::{Blob, ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
 
 /// Bytes in order, in pieces of any size, exactly as many as were asked for, or an error.
 /// A piece of the wrong length never comes out of it: a short or long body is an error of its own.
@@ -33,6 +40,10 @@ pub trait Origin: Send + Sync {
     /// One attempt: the caller retries what [`OriginError::is_transient`], after [`OriginError::retry_after`] at the earliest.
     /// A stall ends the stream with a transient error, so neither this future nor the stream ever waits without end.
     async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError>;
+
+    /// What came of this content was something else as a whole. An origin that has several places to bring it from avoids
+    /// those that are not the owner's.
+    fn disproved(&self, _blob: &Blob) {}
 }
 
 /// What the first question about a revision told.
@@ -64,6 +75,24 @@ pub trait Catalog: Send + Sync {
     /// Every file of `commit`. Names that cannot be shown are logged one by one and left out.
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError>;
 
+    /// How old the answer to "which commit is this?" may become, where it is cheaper to ask than the settings suppose.
+    fn freshness(&self, _repo: &RepoId) -> Option<Duration> {
+        None
+    }
+
+    /// Where a repository lies, for people: a URL or a path. Costs nothing.
+    fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String;
+
+    /// The repositories that the configuration names: they are shown before anybody asks for them. Costs nothing.
+    fn declared(&self) -> Vec<RepoId> {
+        Vec::new()
+    }
+
     /// Whether `identity` may read the contents of a gated repository, asked of this file. Costs a round trip.
     async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError>;
 }
+
+/// An origin that knows its own names.
+pub trait Source: Origin + Catalog {}
+
+impl<T: Origin + Catalog> Source for T {}

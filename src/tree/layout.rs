@@ -2,7 +2,8 @@
 //!
 //! A path here is relative, `/`-joined and clean; the empty path is the root.
 
-use crate::types::{BlobId, Commit, RepoId, RepoPath, Revision};
+use super::path_tree;
+use crate::types::{BlobId, Commit, RepoId, RepoPath, RepoType, Revision};
 
 /// The meaning of a path. Whether the thing exists is for [`super::Tree`] to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +31,21 @@ pub enum Place {
     NoExistIn(RepoId, Commit, String),
     /// `hub/…/trees`
     Trees(RepoId),
+    /// `models`, `s3` or `dir` and what lies between it and a repository: a folder. For `s3` and `dir` only the
+    /// configuration tells it from a repository, as which it is what [`Place::Newest`] is.
+    Shelf(RepoType, String),
+    /// `models/ORG/NAME`, `models/ORG/NAME@REV`: the commit that the revision leads to.
+    Newest(RepoId, Revision),
+    /// `models/ORG/NAME@=COMMIT`: a link to the folder of the commit beside it. What [`Place::Newest`] turns out to be.
+    CommitLink(RepoId, Commit),
+    /// `models/ORG/NAME@COMMIT` and everything below: a folder or a plain file.
+    Plain(RepoId, Commit, String),
     /// What clients write and nobody needs: accepted and dropped.
     Discarded,
     /// A name inside the virtual part that means nothing: absent, and not to be made.
     Nothing,
     /// Everything else below HF_HOME: the writable layer's.
     Scratch,
-}
-
-/// The folder of a repository below `hub/`.
-pub fn repo_folder(repo: &RepoId) -> String {
-    format!("hub/{}", repo.folder())
 }
 
 /// `dir/name`, or `name` at the root.
@@ -53,20 +58,30 @@ pub fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
+/// The folder of a repository below `hub/`, for those that have one.
+fn hub_folder(repo: &RepoId) -> Option<String> {
+    repo.folder().map(|folder| format!("hub/{folder}"))
+}
+
 /// The path of a file's content, to which all its names lead.
 pub fn blob_path(repo: &RepoId, blob: &BlobId) -> String {
-    format!("{}/blobs/{}", repo_folder(repo), blob.etag())
+    match hub_folder(repo) {
+        Some(folder) => format!("{folder}/blobs/{}", blob.etag()),
+        None => format!("{}/{}", path_tree::contents(repo), blob.etag()),
+    }
+}
+
+/// The folder of a commit's files: as the Hub's clients have it, or plain.
+pub fn commit_path(repo: &RepoId, commit: Commit) -> String {
+    match hub_folder(repo) {
+        Some(folder) => format!("{folder}/snapshots/{commit}"),
+        None => path_tree::folder(repo, commit),
+    }
 }
 
 /// What `snapshots/COMMIT/PATH` links to: `../../blobs/ETAG`, one `../` more for each folder.
 pub fn link_target(path: &RepoPath, blob: &BlobId) -> String {
     format!("{}blobs/{}", "../".repeat(path.depth() + 2), blob.etag())
-}
-
-/// The roots of a second tree, for tools that take a path. Nothing of a client's may lie there before it comes.
-fn is_reserved(path: &str) -> bool {
-    let (root, _) = path.split_once('/').unwrap_or((path, ""));
-    matches!(root, "models" | "s3" | "dir")
 }
 
 impl Place {
@@ -75,8 +90,7 @@ impl Place {
             return match path {
                 "" => Place::Root,
                 "hub" => Place::Hub,
-                _ if is_reserved(path) => Place::Nothing,
-                _ => Place::Scratch,
+                _ => path_tree::place(path).unwrap_or(Place::Scratch),
             };
         };
         let (folder, rest) = below_hub.split_once('/').map_or((below_hub, None), |(folder, rest)| (folder, Some(rest)));
@@ -158,9 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn the_roots_of_the_second_tree_are_kept_free() {
+    fn only_the_roots_of_the_second_tree_are_taken_from_clients() {
         for path in ["models", "models/acme/tiny", "s3", "dir/x"] {
-            assert_eq!(Place::of(path), Place::Nothing, "{path}");
+            assert_ne!(Place::of(path), Place::Scratch, "{path}");
         }
         assert_eq!(Place::of("models.txt"), Place::Scratch);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Tree, TreeError};
 use crate::db::GrantScope;
 use crate::origin::{OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot, SnapshotEntry};
+use crate::types::{Blob, BlobId, Commit, Identity, RemoteFile, RepoId, RepoPath, Revision, Snapshot, SnapshotEntry};
 
 impl Tree {
     /// The files of `commit`. A known list costs no network. If it is partial, what is in it is so, and what is not may be
@@ -125,6 +125,26 @@ impl Tree {
         Ok(sound.then_some((file, date)))
     }
 
+    /// Where the known commits of `repo` have this content.
+    pub fn files_with(
+        &self,
+        identity: &Identity,
+        repo: &RepoId,
+        blob: &Blob,
+    ) -> Result<Vec<(Commit, RepoPath)>, TreeError> {
+        Ok(self.db.files_with(&identity.endpoint, repo, blob)?)
+    }
+
+    /// Where a repository lies, for people.
+    pub fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String {
+        self.catalog.whereabouts(identity, repo)
+    }
+
+    /// The repositories that the configuration names.
+    pub fn declared(&self) -> Vec<RepoId> {
+        self.catalog.declared()
+    }
+
     /// Every content that the known commits of `repo` name.
     pub fn blobs(&self, identity: &Identity, repo: &RepoId) -> Result<Vec<Blob>, TreeError> {
         if !self.shows_names(identity, repo)? {
@@ -187,7 +207,12 @@ impl Tree {
     /// Records a list. Without the record no file below could be given a lasting meaning.
     pub(super) async fn listed(&self, identity: &Identity, snapshot: Snapshot) -> Result<Arc<Snapshot>, OriginError> {
         let snapshot = Arc::new(snapshot);
-        let recorded = self.db.put_snapshot(&identity.endpoint, identity.digest(), snapshot.clone()).await;
+        let (endpoint, digest) = (&identity.endpoint, identity.digest());
+        // Who knows only some of the files does not know either who else may see them.
+        let recorded = match snapshot.partial {
+            true => self.db.adopt_snapshot(endpoint, digest, snapshot.clone()).await,
+            false => self.db.put_snapshot(endpoint, digest, snapshot.clone()).await,
+        };
         recorded.map_err(|error| {
             OriginError::new(OriginErrorKind::Permanent, identity.endpoint.as_ref(), error.to_string())
         })?;

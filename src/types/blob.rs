@@ -5,13 +5,15 @@ use std::str::FromStr;
 
 /// The name of a content, tagged with the way it was named. Two files with equal ids have equal bytes.
 ///
-/// New ways of naming (an S3 version, a local file's identity) get a tag of their own.
+/// The first two kinds are hashes of the bytes and prove them. The others say only "the same as when it was listed".
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlobId {
     /// An LFS file: the hash of its bytes.
     Sha256([u8; 32]),
     /// A file in git itself: the hash of `blob LENGTH\0` and its bytes.
     GitSha1([u8; 20]),
+    /// A file of a directory as it was found: the hash of its device, inode, size and times.
+    Local([u8; 32]),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,42 +22,66 @@ pub struct ParseBlobIdError(pub String);
 
 impl BlobId {
     /// Every tag there is.
-    pub const TAGS: [&str; 2] = ["sha256", "git-sha1"];
+    pub const TAGS: [&str; 3] = ["sha256", "git-sha1", "local"];
 
     /// The tag before the colon in the database and the folder's name on disk.
     pub fn tag(&self) -> &'static str {
         match self {
             BlobId::Sha256(_) => "sha256",
             BlobId::GitSha1(_) => "git-sha1",
+            BlobId::Local(_) => "local",
         }
     }
 
-    /// The Hub's etag and so the name below `blobs/`: bare lower-case hex.
-    pub fn etag(&self) -> String {
+    /// Whether the id is a hash of the bytes: then whoever has all of them can tell whether they are right.
+    pub fn proves_bytes(&self) -> bool {
+        matches!(self, BlobId::Sha256(_) | BlobId::GitSha1(_))
+    }
+
+    /// What follows the tag: lower-case hex.
+    pub fn value(&self) -> String {
         match self {
-            BlobId::Sha256(hash) => hex::encode(hash),
+            BlobId::Sha256(hash) | BlobId::Local(hash) => hex::encode(hash),
             BlobId::GitSha1(hash) => hex::encode(hash),
         }
     }
 
-    /// The etag's length tells its kind: 64 digits for LFS, 40 for git.
+    /// The name below `blobs/`: the Hub's etag, or one that cannot be taken for an etag.
+    pub fn etag(&self) -> String {
+        match self {
+            BlobId::Sha256(_) | BlobId::GitSha1(_) => self.value(),
+            BlobId::Local(_) => format!("{}.{}", self.tag(), self.value()),
+        }
+    }
+
+    /// Of an etag the length tells its kind: 64 digits for LFS, 40 for git.
     pub fn from_etag(etag: &str) -> Result<Self, ParseBlobIdError> {
-        let error = || ParseBlobIdError(etag.to_owned());
-        if etag.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(error());
+        let id = match etag.split_once('.') {
+            Some((tag, value)) => Self::from_parts(tag, value).filter(|id| !id.proves_bytes()),
+            None => ["sha256", "git-sha1"].iter().find_map(|tag| Self::from_parts(tag, etag)),
+        };
+        id.ok_or_else(|| ParseBlobIdError(etag.to_owned()))
+    }
+
+    fn from_parts(tag: &str, value: &str) -> Option<Self> {
+        if value.bytes().any(|b| b.is_ascii_uppercase()) {
+            return None;
         }
-        let bytes = hex::decode(etag).map_err(|_| error())?;
-        if let Ok(hash) = <[u8; 32]>::try_from(bytes.as_slice()) {
-            return Ok(BlobId::Sha256(hash));
+        let bytes = hex::decode(value).ok()?;
+        let hash = || <[u8; 32]>::try_from(bytes.as_slice()).ok();
+        match tag {
+            "sha256" => hash().map(BlobId::Sha256),
+            "git-sha1" => <[u8; 20]>::try_from(bytes.as_slice()).ok().map(BlobId::GitSha1),
+            "local" => hash().map(BlobId::Local),
+            _ => None,
         }
-        <[u8; 20]>::try_from(bytes.as_slice()).map(BlobId::GitSha1).map_err(|_| error())
     }
 }
 
 /// `sha256:0123…`: the form kept in the database.
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.tag(), self.etag())
+        write!(f, "{}:{}", self.tag(), self.value())
     }
 }
 
@@ -69,7 +95,7 @@ impl FromStr for BlobId {
     type Err = ParseBlobIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = text.split_once(':').and_then(|(tag, etag)| Self::from_etag(etag).ok().filter(|id| id.tag() == tag));
+        let id = text.split_once(':').and_then(|(tag, value)| Self::from_parts(tag, value));
         id.ok_or_else(|| ParseBlobIdError(text.to_owned()))
     }
 }
@@ -87,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_id_reads_back_from_its_text_and_from_its_etag() {
-        for id in [BlobId::Sha256([7; 32]), BlobId::GitSha1([9; 20])] {
+        for id in [BlobId::Sha256([7; 32]), BlobId::GitSha1([9; 20]), BlobId::Local([7; 32])] {
             assert_eq!(id.to_string().parse::<BlobId>().unwrap(), id);
             assert_eq!(BlobId::from_etag(&id.etag()).unwrap(), id);
         }
@@ -98,6 +124,7 @@ mod tests {
         let etag = BlobId::GitSha1([9; 20]).etag();
         assert!(format!("sha256:{etag}").parse::<BlobId>().is_err());
         assert!("sha256:zz".parse::<BlobId>().is_err());
+        assert!(BlobId::from_etag(&format!("sha256.{}", "0".repeat(64))).is_err(), "it would be a second name for it");
         assert!(BlobId::from_etag(&etag.to_uppercase().replace('0', "A")).is_err());
     }
 }

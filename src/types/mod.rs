@@ -6,6 +6,7 @@ mod path;
 mod range;
 mod repo;
 mod snapshot;
+mod source;
 
 pub use blob::{Blob, BlobId, ParseBlobIdError};
 pub use identity::{Identity, IdentityDigest, Token};
@@ -13,3 +14,4 @@ pub use path::{PathProblem, RepoPath};
 pub use range::{BLOCK_SIZE, BlockIndex, BlockRange, ByteRange};
 pub use repo::{Commit, ParseCommitError, ParseRepoError, ParseRevisionError, RepoId, RepoType, Revision};
 pub use snapshot::{RemoteFile, Snapshot, SnapshotEntry};
+pub use source::{Prefix, SourcePlace};

@@ -3,17 +3,24 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The four kinds of repository; each has its own folder prefix and API path.
+use super::RepoPath;
+
+/// The kinds of repository: the Hub's four, each with its own folder prefix and API path, and those of other origins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RepoType {
     Model,
     Dataset,
     Space,
     Kernel,
+    /// What lies below a prefix of an S3 bucket: `BUCKET/PREFIX`.
+    Bucket,
+    /// A directory of this machine under the name that the configuration gives it.
+    Directory,
 }
 
 impl RepoType {
-    pub const ALL: [RepoType; 4] = [RepoType::Model, RepoType::Dataset, RepoType::Space, RepoType::Kernel];
+    /// The Hub's own.
+    pub const HUB: [RepoType; 4] = [RepoType::Model, RepoType::Dataset, RepoType::Space, RepoType::Kernel];
 
     /// `models`, `datasets` …: the word in API paths and folder names.
     pub fn plural(self) -> &'static str {
@@ -22,15 +29,21 @@ impl RepoType {
             RepoType::Dataset => "datasets",
             RepoType::Space => "spaces",
             RepoType::Kernel => "kernels",
+            RepoType::Bucket => "s3",
+            RepoType::Directory => "dir",
         }
     }
 
+    pub fn is_on_hub(self) -> bool {
+        Self::HUB.contains(&self)
+    }
+
     fn from_plural(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.plural() == word)
+        Self::HUB.into_iter().find(|kind| kind.plural() == word)
     }
 }
 
-/// A repository by its kind and plain id: `org/name`, or `name` for the few without an organisation.
+/// A repository by its kind and plain id: `org/name`, or `name` for the few without an organisation; `bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RepoId {
     kind: RepoType,
@@ -39,24 +52,33 @@ pub struct RepoId {
 
 /// Why a text is not a repository's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a repository name: expected ORG/NAME or NAME of letters, digits, `-`, `_` and `.`")]
+#[error(
+    "`{0}` is not a repository name: expected ORG/NAME or NAME of letters, digits, `-`, `_` and `.`, or s3://BUCKET/PREFIX or dir://NAME"
+)]
 pub struct ParseRepoError(pub String);
 
 impl RepoId {
     /// The Hub's own limit on each part of a name.
     const MAX_PART: usize = 96;
+    const MIN_BUCKET: usize = 3;
 
     pub fn new(kind: RepoType, name: &str) -> Result<Self, ParseRepoError> {
-        let mut parts = name.split('/');
-        let plausible = match (parts.next(), parts.next(), parts.next()) {
-            (Some(name), None, None) => Self::is_part(name),
-            (Some(org), Some(name), None) => Self::is_part(org) && Self::is_part(name),
-            _ => false,
+        let plausible = match kind {
+            RepoType::Bucket => Self::is_bucket(name),
+            RepoType::Directory => Self::is_part(name),
+            _ => name.split('/').count() <= 2 && name.split('/').all(Self::is_part),
         };
         if !plausible {
             return Err(ParseRepoError(name.to_owned()));
         }
         Ok(Self { kind, name: name.to_owned() })
+    }
+
+    // Stores differ in what they allow; none allows what could be taken for another path.
+    fn is_bucket(name: &str) -> bool {
+        let bucket = name.split('/').next().unwrap_or(name);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        bucket.len() >= Self::MIN_BUCKET && bucket.chars().all(allowed) && RepoPath::new(name).is_ok()
     }
 
     // `--` is the folder's separator and the Hub forbids it, so a folder has one meaning only.
@@ -78,9 +100,9 @@ impl RepoId {
         Self::new(kind, &name.replacen("--", "/", 1)).ok()
     }
 
-    /// `models--org--name`, as huggingface_hub names the folder.
-    pub fn folder(&self) -> String {
-        format!("{}--{}", self.kind.plural(), self.name.replace('/', "--"))
+    /// `models--org--name`, as huggingface_hub names the folder. `None` for what is not of the Hub's kinds.
+    pub fn folder(&self) -> Option<String> {
+        self.kind.is_on_hub().then(|| format!("{}--{}", self.kind.plural(), self.name.replace('/', "--")))
     }
 
     pub fn kind(&self) -> RepoType {
@@ -93,11 +115,12 @@ impl RepoId {
     }
 }
 
-/// `org/name` for a model, `datasets/org/name` for the others, as on the Hub's pages.
+/// `org/name` for a model, `datasets/org/name` for the others, as on the Hub's pages; `s3://bucket/prefix`, `dir://name`.
 impl fmt::Display for RepoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             RepoType::Model => f.write_str(&self.name),
+            kind @ (RepoType::Bucket | RepoType::Directory) => write!(f, "{}://{}", kind.plural(), self.name),
             kind => write!(f, "{}/{}", kind.plural(), self.name),
         }
     }
@@ -108,6 +131,11 @@ impl FromStr for RepoId {
     type Err = ParseRepoError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        for kind in [RepoType::Bucket, RepoType::Directory] {
+            if let Some(name) = text.strip_prefix(kind.plural()).and_then(|rest| rest.strip_prefix("://")) {
+                return Self::new(kind, name);
+            }
+        }
         if let Some((plural, name)) = text.split_once('/')
             && let Some(kind) = RepoType::from_plural(plural)
         {
@@ -220,8 +248,19 @@ mod tests {
             ["models--google-t5--t5-small", "models--gpt2", "datasets--org--d.1", "spaces--a--b", "kernels--a--b"]
         {
             let repo = RepoId::from_folder(folder).unwrap();
-            assert_eq!(repo.folder(), folder);
+            assert_eq!(repo.folder().as_deref(), Some(folder));
             assert_eq!(repo.to_string().parse::<RepoId>().unwrap(), repo);
+        }
+    }
+
+    #[test]
+    fn what_lies_elsewhere_has_a_name_and_no_folder() {
+        for text in ["s3://bucket", "s3://my.bucket/a/b@c", "dir://pvc"] {
+            let repo: RepoId = text.parse().unwrap();
+            assert_eq!((repo.to_string().as_str(), repo.folder()), (text, None));
+        }
+        for text in ["s3://", "s3://bucket/", "s3://bucket/../x", "s3://b u/x", "dir://", "dir://a/b", "dir://.."] {
+            assert!(text.parse::<RepoId>().is_err(), "{text}");
         }
     }
 

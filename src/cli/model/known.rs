@@ -12,6 +12,7 @@ use crate::cli::figures::size;
 use crate::cli::progress::Display;
 use crate::cli::{asking, block_on, job, table};
 use crate::config::Config;
+use crate::tree::layout;
 use crate::types::RepoId;
 
 /// The only kind of place that models come from, as the original's programs call it.
@@ -43,8 +44,8 @@ impl Mounts {
     /// The folder of a commit's files.
     pub fn path(&self, repo: &str, endpoint: &str, commit: &str) -> Option<PathBuf> {
         let mount = self.0.iter().find(|mount| mount.endpoint == endpoint)?;
-        let folder = repo.parse::<RepoId>().ok()?.folder();
-        Some([&mount.directory, "hub", &folder, "snapshots", commit].iter().collect())
+        let (repo, commit) = (repo.parse::<RepoId>().ok()?, commit.parse().ok()?);
+        Some(Path::new(&mount.directory).join(layout::commit_path(&repo, commit)))
     }
 
     /// The fields of `status` and those of the original.

@@ -73,7 +73,7 @@ impl Contents {
     async fn find(&self, identity: &Identity, file: &RemoteFile) -> Result<Place, OriginError> {
         match file.blob.id {
             BlobId::GitSha1(_) => Ok(Place::hub(urls::resolve(identity, file)?, &HeaderMap::new())),
-            BlobId::Sha256(_) => self.places.known_or(identity, file, self.ask_place(identity, file)).await,
+            _ => self.places.known_or(identity, file, self.ask_place(identity, file)).await,
         }
     }
 
@@ -101,7 +101,7 @@ impl Contents {
             (Host::Storage, _) => Party::Storage,
             // The connection that the listing came over is still warm.
             (Host::Hub, BlobId::GitSha1(_)) => Party::Hub,
-            (Host::Hub, BlobId::Sha256(_)) => Party::HubData,
+            (Host::Hub, _) => Party::HubData,
         };
         let response = match self.ask_range(identity, place.url.clone(), range, to).await? {
             Reply::Here(response) => {

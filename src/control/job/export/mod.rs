@@ -42,6 +42,7 @@ pub struct Exported {
 pub(super) async fn export(parts: &Parts, order: Export, progress: &Progress) -> Result<Exported, ControlError> {
     let Export { model, directory, hub_cache, umask } = &order;
     parts.refuse_place(directory)?;
+    let home = hub_folder(model, *hub_cache)?;
     let snapshot = parts.find(model, progress).await?;
     let all = files(&snapshot, |_| true);
     if model.identity.offline {
@@ -58,17 +59,26 @@ pub(super) async fn export(parts: &Parts, order: Export, progress: &Progress) ->
     let folder = blocking(directory, "write there", move || Folder::open(&opening, umask)).await?;
     let mut exporter = Exporter { parts, order: &order, folder: Arc::new(folder), progress, before: 0, written: 0 };
     for file in &all {
-        if *hub_cache {
-            exporter.write_linked(file).await?
-        } else {
-            exporter.write(file.path.as_str(), file).await?
+        match &home {
+            Some(home) => exporter.write_linked(home, file).await?,
+            None => exporter.write(file.path.as_str(), file).await?,
         }
         progress.update(|position| position.files += 1);
     }
-    if *hub_cache {
-        exporter.write_ref(&snapshot).await?;
+    if let Some(home) = &home {
+        exporter.write_ref(home, &snapshot).await?;
     }
     Ok(Exported { commit: snapshot.commit, files: all.len() as u64, bytes, written_bytes: exporter.written })
+}
+
+/// The repository's folder in the Hub's own layout, if it is to be written so.
+fn hub_folder(model: &ModelName, hub_cache: bool) -> Result<Option<String>, ControlError> {
+    match (hub_cache, model.repo.folder()) {
+        (true, None) => Err(ControlError::BadRequest(format!(
+            "{model}: a Hub's cache has no place for it; export it as plain files"
+        ))),
+        (hub_cache, folder) => Ok(folder.filter(|_| hub_cache)),
+    }
 }
 
 impl Parts {
@@ -119,21 +129,20 @@ struct Exporter<'a> {
 
 impl Exporter<'_> {
     /// `models--ORG--NAME/blobs/ETAG`, and the link that leads there.
-    async fn write_linked(&mut self, file: &RemoteFile) -> Result<(), ControlError> {
-        let repo = file.repo.folder();
-        self.write(&format!("{repo}/blobs/{}", file.blob.id.etag()), file).await?;
-        let link = format!("{repo}/snapshots/{}/{}", file.commit, file.path);
+    async fn write_linked(&mut self, home: &str, file: &RemoteFile) -> Result<(), ControlError> {
+        self.write(&format!("{home}/blobs/{}", file.blob.id.etag()), file).await?;
+        let link = format!("{home}/snapshots/{}/{}", file.commit, file.path);
         let target = layout::link_target(&file.path, &file.blob.id);
         self.act(&link.clone(), move |folder| folder.link(&link, &target)).await
     }
 
     /// What a client reads where it is asked for a branch offline.
-    async fn write_ref(&self, snapshot: &Snapshot) -> Result<(), ControlError> {
-        let ModelName { repo, revision, .. } = &self.order.model;
+    async fn write_ref(&self, home: &str, snapshot: &Snapshot) -> Result<(), ControlError> {
+        let revision = &self.order.model.revision;
         if revision.as_commit().is_some() {
             return Ok(());
         }
-        let (path, commit) = (format!("{}/refs/{revision}", repo.folder()), snapshot.commit.to_string());
+        let (path, commit) = (format!("{home}/refs/{revision}"), snapshot.commit.to_string());
         self.act(&path.clone(), move |folder| {
             let (mut file, unnamed) = folder.create(&path)?;
             file.write_all(commit.as_bytes())?;
