@@ -84,7 +84,10 @@ mod tests {
     #[test]
     fn rust_log_wins_over_the_level_and_the_flag_over_rust_log() {
         assert_eq!(choose_filter(LogLevel::Info, None, Some("weightfs::cache=trace")), "weightfs::cache=trace");
-        assert_eq!(choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")), format!("warn,{QUIET}"));
+        assert_eq!(
+            choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")),
+            format!("warn,{QUIET}")
+        );
         assert_eq!(choose_filter(LogLevel::Debug, None, None), format!("info,{QUIET},weightfs=debug"));
         assert_eq!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")), "trace");
     }

@@ -109,7 +109,11 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open_with(&directories.database, &database_settings(settings), metrics.clone())?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub_settings = HubSettings { give_up: give_up.min(NAMES_GIVE_UP), xet: xet_wish(settings.origin_xet), ..HubSettings::default() };
+        let hub_settings = HubSettings {
+            give_up: give_up.min(NAMES_GIVE_UP),
+            xet: xet_wish(settings.origin_xet),
+            ..HubSettings::default()
+        };
         let hub = Arc::new(HubOrigin::new(hub_settings, metrics.clone()));
         if !settings.hub_offline {
             hub.prepare();

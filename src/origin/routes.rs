@@ -116,6 +116,7 @@ impl Origin for Routes {
 
     fn disproved(&self, blob: &Blob) {
         self.mirrors().for_each(|mirror| mirror.disproved(blob));
+        self.hub.disproved(blob);
     }
 }
 

@@ -86,12 +86,8 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::default());
         let patience = Duration::from_millis(20);
-        let settings = HubSettings {
-            give_up: options.give_up,
-            first_retry: patience,
-            xet: options.xet,
-            ..HubSettings::default()
-        };
+        let settings =
+            HubSettings { give_up: options.give_up, first_retry: patience, xet: options.xet, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
         let routes = routes(hub, &options);

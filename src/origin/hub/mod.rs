@@ -38,7 +38,7 @@ pub use self::xet::XetWish;
 use super::http::{Clients, Timeouts};
 use super::{ByteStream, Catalog, Discovered, Origin, OriginError, OriginErrorKind};
 use crate::metrics::Metrics;
-use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
+use crate::types::{Blob, ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
 
 /// How patient to be with the Hub. Endpoint and token are not here: they come with each question's [`Identity`].
 #[derive(Debug, Clone)]
@@ -118,6 +118,10 @@ impl Origin for HubOrigin {
     async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError> {
         online(identity, || urls::resolve(identity, file))?;
         self.ways.open(identity, file, range).await
+    }
+
+    fn disproved(&self, blob: &Blob) {
+        self.ways.disproved(blob);
     }
 }
 

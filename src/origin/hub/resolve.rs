@@ -50,7 +50,11 @@ impl Contents {
     }
 
     /// The file's name in the Hub's Xet store, if it has one. Costs what the first plain range would cost too.
-    pub(super) async fn xet_hash(&self, identity: &Identity, file: &RemoteFile) -> Result<Option<XetHash>, OriginError> {
+    pub(super) async fn xet_hash(
+        &self,
+        identity: &Identity,
+        file: &RemoteFile,
+    ) -> Result<Option<XetHash>, OriginError> {
         match self.places.known(identity, file).await {
             Some(place) => Ok(place.xet),
             None => Ok(self.find(identity, file).await?.xet),

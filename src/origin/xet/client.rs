@@ -10,9 +10,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use xet_client::ClientError;
 use xet_client::cas_client::adaptive_concurrency::ConnectionPermit;
-use xet_client::cas_client::{
-    Client, ProgressCallback, RemoteClient, ShardUploadProgressCallback, URLProvider,
-};
+use xet_client::cas_client::{Client, ProgressCallback, RemoteClient, ShardUploadProgressCallback, URLProvider};
 use xet_client::cas_types::{
     BatchQueryReconstructionResponse, FileChunkHashesResponse, FileRange, QueryReconstructionResponseV2,
 };

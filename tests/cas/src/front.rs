@@ -188,4 +188,3 @@ fn send(front: Arc<Front>, entry: Arc<Entry>, body: Bytes, fault: Option<Fault>)
         _ => Body::from_stream(pieces),
     }
 }
-

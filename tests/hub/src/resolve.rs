@@ -79,8 +79,9 @@ impl Found<'_> {
         let (Some(store), Some(hash)) = (store, self.world.store.xet_hash(&lfs.sha256)) else { return };
         let (kind, repo, commit) = (self.route.repo.kind.plural(), &self.route.repo.name, &self.commit.id);
         let token = format!("{}/api/{kind}/{repo}/xet-read-token/{commit}", self.world.endpoints.hub);
-        let links =
-            format!("<{token}>; rel=\"xet-auth\", <{store}/v1/reconstructions/{hash}>; rel=\"xet-reconstruction-info\"");
+        let links = format!(
+            "<{token}>; rel=\"xet-auth\", <{store}/v1/reconstructions/{hash}>; rel=\"xet-reconstruction-info\""
+        );
         set(headers, X_XET_HASH, &hash);
         set(headers, header::LINK, &links);
     }

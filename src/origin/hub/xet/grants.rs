@@ -50,9 +50,10 @@ impl Granted {
         let open = async {
             let url = urls::xet_token(identity, &file.repo, file.commit)?;
             let grant = asker.grant().await?;
-            let store = self.stores.open(grant, Arc::new(asker)).map_err(|error| {
-                OriginError::new(OriginErrorKind::Permanent, url.as_str(), error.to_string())
-            })?;
+            let store = self
+                .stores
+                .open(grant, Arc::new(asker))
+                .map_err(|error| OriginError::new(OriginErrorKind::Permanent, url.as_str(), error.to_string()))?;
             Ok(Arc::new(store))
         };
         let store = self.open.try_get_with(key(identity, file), open).await;

@@ -1,10 +1,9 @@
 //! The ways of a range that the Hub also keeps in a Xet store: by chunks of the store, or plainly from the Hub's own URLs.
 //!
-//! `delivered`, `pace` and `breaker` say which way is taken, `grants` opens the store, `stream` goes the way and changes
+//! `pace` and `breaker` say which way is taken, `grants` opens the store, `stream` goes the way and changes
 //! over to the plain one on any trouble. The reader never hears of that trouble.
 
 mod breaker;
-mod delivered;
 mod grants;
 mod pace;
 mod stream;
@@ -14,9 +13,9 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use self::breaker::Breaker;
-use self::delivered::Delivered;
 use self::grants::Granted;
 use self::pace::{Pace, WORTH_IT, Way};
 use super::ask::Line;
@@ -24,8 +23,8 @@ use super::resolve::Contents;
 use crate::metrics::Metrics;
 use crate::origin::http::{Timeouts, Wanted};
 use crate::origin::xet::{Blame, Reading, Stores, XetError, XetHash};
-use crate::origin::{ByteStream, OriginError};
-use crate::types::{ByteRange, Identity, RemoteFile};
+use crate::origin::{ByteStream, OriginError, OriginErrorKind};
+use crate::types::{Blob, ByteRange, Identity, RemoteFile};
 
 /// Which files of a Xet store are read by its chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,9 +50,10 @@ pub(super) struct Ways {
     wish: XetWish,
     contents: Contents,
     granted: Granted,
-    delivered: Delivered,
-    /// Files that the store does not have right.
+    /// Files with which the store is in trouble.
     unfit: Cache<XetHash, ()>,
+    /// Contents that were wrong as a whole, whichever way they came.
+    disproved: Cache<Blob, ()>,
     /// By endpoint.
     hubs: Cache<Arc<str>, Arc<HubState>>,
     metrics: Arc<Metrics>,
@@ -65,7 +65,7 @@ struct HubState {
 }
 
 /// A range that somebody wants.
-struct Range {
+struct Asked {
     identity: Identity,
     file: RemoteFile,
     range: ByteRange,
@@ -82,7 +82,7 @@ impl Ways {
         let unfit = Cache::builder().max_capacity(FILES).time_to_live(FILE_PAUSE).build();
         let granted = Granted::new(line, timeouts, Stores::new(timeouts, super::user_agent()));
         let hubs = Cache::new(HUBS);
-        Self { wish, contents, granted, delivered: Delivered::new(), unfit, hubs, metrics }
+        Self { wish, contents, granted, unfit, disproved: Cache::new(FILES), hubs, metrics }
     }
 
     pub(super) async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
@@ -106,18 +106,29 @@ impl Ways {
         };
         let Some(hash) = hash else { return self.contents.open(identity, file, range).await };
         let hub = self.hubs.get_with(identity.endpoint.clone(), || Arc::new(HubState::new()));
-        let wanted = Range { identity: identity.clone(), file: file.clone(), range };
+        let wanted = Asked { identity: identity.clone(), file: file.clone(), range };
         match self.choose(&hub, hash, &wanted) {
             Way::Xet => Ok(stream::by_chunks(self.clone(), hub, hash, wanted)),
             Way::Plain => {
-                let plain = self.contents.open(identity, file, range).await?;
-                Ok(stream::timed(plain, hub, range))
+                let begun = Instant::now();
+                let plain = self.plainly(&wanted, range).await?;
+                Ok(stream::timed(plain, hub, range, begun))
             }
         }
     }
 
-    fn choose(&self, hub: &HubState, hash: XetHash, wanted: &Range) -> Way {
-        let is_out = self.unfit.contains_key(&hash) || self.delivered.holds_any_of(hash, wanted.range);
+    /// The store does not say what its chunks should hash to. Whichever way spoiled it, the next attempt goes plainly.
+    pub(super) fn disproved(&self, blob: &Blob) {
+        self.disproved.insert(*blob, ());
+    }
+
+    async fn plainly(&self, wanted: &Asked, left: ByteRange) -> Result<ByteStream, OriginError> {
+        let Asked { identity, file, .. } = wanted;
+        self.contents.open(identity, file, left).await.map_err(|error| unless_only_way(error, file.blob.size))
+    }
+
+    fn choose(&self, hub: &HubState, hash: XetHash, wanted: &Asked) -> Way {
+        let is_out = self.unfit.contains_key(&hash) || self.disproved.contains_key(&wanted.file.blob);
         let way = match self.wish {
             _ if is_out => Way::Plain,
             XetWish::Auto if wanted.file.blob.size <= LARGEST_PLAIN => hub.pace.lock().choose(),
@@ -127,7 +138,7 @@ impl Ways {
         if way == Way::Xet && !hub.breaker.admits() { Way::Plain } else { way }
     }
 
-    async fn begin(&self, hash: XetHash, wanted: &Range, left: ByteRange) -> Result<Reading, XetError> {
+    async fn begin(&self, hash: XetHash, wanted: &Asked, left: ByteRange) -> Result<Reading, XetError> {
         let store = self.granted.store(&wanted.identity, &wanted.file).await;
         let store = store.map_err(|error| {
             let blame = if error.is_transient() { Blame::Store } else { Blame::Grant };
@@ -138,10 +149,10 @@ impl Ways {
     }
 
     /// Remembers what to keep away from, and says it.
-    async fn trouble(&self, hub: &HubState, hash: XetHash, wanted: &Range, error: &XetError) {
+    async fn trouble(&self, hub: &HubState, hash: XetHash, wanted: &Asked, error: &XetError) {
         self.metrics.xet_fallbacks.add(1);
         self.metrics.fetch_failures.add(1);
-        let Range { identity, file, .. } = wanted;
+        let Asked { identity, file, .. } = wanted;
         let pause = match error.blame() {
             Blame::Store => hub.breaker.trouble(),
             Blame::File | Blame::Grant => {
@@ -154,6 +165,14 @@ impl Ways {
         }
         let (what, repo, path) = (error.blame().what(), &file.repo, &file.path);
         tracing::warn!(%error, %repo, %path, "reading by chunks failed; {what} is read plainly for {pause:?}");
+    }
+}
+
+/// Where chunks may be the only way, the plain one's refusal is not the last word: the store may be well again soon.
+fn unless_only_way(error: OriginError, size: u64) -> OriginError {
+    match error.kind {
+        OriginErrorKind::Permanent if size > LARGEST_PLAIN => OriginError { kind: OriginErrorKind::Transient, ..error },
+        _ => error,
     }
 }
 
@@ -176,16 +195,16 @@ impl Blame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Blob, BlobId, Commit, RepoId, RepoPath, RepoType};
+    use crate::types::{BlobId, Commit, RepoId, RepoPath, RepoType};
 
-    fn wanted(size: u64) -> Range {
+    fn wanted(size: u64) -> Asked {
         let file = RemoteFile {
             repo: RepoId::new(RepoType::Model, "a/b").unwrap(),
             commit: Commit::from_bytes([1; 20]),
             path: RepoPath::new("w").unwrap(),
             blob: Blob { id: BlobId::Sha256([7; 32]), size },
         };
-        Range { identity: Identity::new("http://hub", None, false), file, range: ByteRange::at(1 << 30, WORTH_IT) }
+        Asked { identity: Identity::new("http://hub", None, false), file, range: ByteRange::at(1 << 30, WORTH_IT) }
     }
 
     fn ways(wish: XetWish) -> (Ways, HubState, XetHash) {
@@ -206,16 +225,24 @@ mod tests {
         assert_eq!(ways.choose(&hub, hash, &wanted(LARGEST_PLAIN + 1)), Way::Plain, "which may work all the same");
     }
 
+    #[test]
+    fn a_file_that_the_hub_may_not_serve_plainly_is_not_given_up_for_that() {
+        let kind = |kind, size| unless_only_way(OriginError::new(kind, "http://hub", "no"), size).kind;
+        assert_eq!(kind(OriginErrorKind::Permanent, LARGEST_PLAIN + 1), OriginErrorKind::Transient);
+        assert_eq!(kind(OriginErrorKind::Permanent, LARGEST_PLAIN), OriginErrorKind::Permanent);
+        assert_eq!(kind(OriginErrorKind::Denied, LARGEST_PLAIN + 1), OriginErrorKind::Denied);
+    }
+
     #[tokio::test]
-    async fn what_came_by_chunks_or_failed_so_goes_plainly() {
+    async fn what_came_wrong_or_not_at_all_by_chunks_goes_plainly() {
         let (ways, hub, hash) = ways(XetWish::Always);
         let wanted = wanted(1 << 40);
         assert_eq!(ways.choose(&hub, hash, &wanted), Way::Xet);
-        ways.delivered.note(hash, wanted.range);
+        ways.unfit.insert(hash, ());
         assert_eq!(ways.choose(&hub, hash, &wanted), Way::Plain);
         let other = XetHash::from_hex(&"b".repeat(64)).unwrap();
         assert_eq!(ways.choose(&hub, other, &wanted), Way::Xet);
-        ways.unfit.insert(other, ());
+        ways.disproved(&wanted.file.blob);
         assert_eq!(ways.choose(&hub, other, &wanted), Way::Plain);
     }
 }

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::pace::{WORTH_IT, Way};
-use super::{HubState, Range, Ways};
+use super::{Asked, HubState, Ways};
 use crate::origin::xet::{Blame, Reading, XetError, XetHash};
 use crate::origin::{ByteStream, OriginError};
 use crate::types::ByteRange;
 
 /// By chunks. The first piece that is asked for opens the store.
-pub(super) fn by_chunks(ways: Arc<Ways>, hub: Arc<HubState>, hash: XetHash, wanted: Range) -> ByteStream {
+pub(super) fn by_chunks(ways: Arc<Ways>, hub: Arc<HubState>, hash: XetHash, wanted: Asked) -> ByteStream {
     let troubles = hub.breaker.troubles();
     let begun = Instant::now();
     let left = wanted.range;
@@ -23,9 +23,8 @@ pub(super) fn by_chunks(ways: Arc<Ways>, hub: Arc<HubState>, hash: XetHash, want
     stream::try_unfold(Stage::Chunks(Box::new(chunks)), next).boxed()
 }
 
-/// A plain range whose pace is measured, to be compared with that of chunks.
-pub(super) fn timed(plain: ByteStream, hub: Arc<HubState>, range: ByteRange) -> ByteStream {
-    let begun = Instant::now();
+/// A plain range whose pace is measured since it was asked for, to be compared with that of chunks.
+pub(super) fn timed(plain: ByteStream, hub: Arc<HubState>, range: ByteRange, begun: Instant) -> ByteStream {
     let mut left = range.len();
     let pieces = plain.inspect_ok(move |piece| {
         left = left.saturating_sub(piece.len() as u64);
@@ -66,7 +65,7 @@ struct Chunks {
     ways: Arc<Ways>,
     hub: Arc<HubState>,
     hash: XetHash,
-    wanted: Range,
+    wanted: Asked,
     /// Of the range, what was not handed on yet.
     left: ByteRange,
     begun: Instant,
@@ -120,7 +119,6 @@ impl Chunks {
         let (ways, len) = (&self.ways, piece.len() as u64);
         ways.metrics.fetched_bytes.add(len);
         ways.metrics.xet_bytes.add(len);
-        ways.delivered.note(self.hash, ByteRange::at(self.left.start, len));
         self.left.start += len;
         if self.left.is_empty() {
             self.hub.breaker.well();
@@ -143,7 +141,7 @@ impl Chunks {
             Failure::Own(error) => ways.trouble(&hub, hash, &wanted, &error).await,
             Failure::OfOthers => ways.metrics.xet_fallbacks.add(1),
         }
-        ways.contents.open(&wanted.identity, &wanted.file, left).await
+        ways.plainly(&wanted, left).await
     }
 }
 
