@@ -28,33 +28,34 @@ type Key = (IdentityDigest, RepoId, Commit);
 pub(super) struct Granted {
     line: Arc<Line>,
     timeouts: Timeouts,
-    stores: Stores,
+    stores: Arc<Stores>,
     open: Cache<Key, Arc<Store>>,
 }
 
 impl Granted {
     pub(super) fn new(line: Arc<Line>, timeouts: Timeouts, stores: Stores) -> Self {
         let open = Cache::builder().max_capacity(STORES).time_to_idle(IDLE).build();
-        Self { line, timeouts, stores, open }
+        Self { line, timeouts, stores: Arc::new(stores), open }
     }
 
     /// The store of a file; many who ask at once ask the Hub once.
     pub(super) async fn store(&self, identity: &Identity, file: &RemoteFile) -> Result<Arc<Store>, OriginError> {
-        let asker = Asker {
+        let asker = Arc::new(Asker {
             line: self.line.clone(),
             identity: identity.clone(),
             repo: file.repo.clone(),
             commit: file.commit,
             stall: self.timeouts.stall,
-        };
+        });
+        let stores = self.stores.clone();
         let open = async {
             let url = urls::xet_token(identity, &file.repo, file.commit)?;
+            let cannot = |cause| OriginError::new(OriginErrorKind::Permanent, url.as_str(), cause);
             let grant = asker.grant().await?;
-            let store = self
-                .stores
-                .open(grant, Arc::new(asker))
-                .map_err(|error| OriginError::new(OriginErrorKind::Permanent, url.as_str(), error.to_string()))?;
-            Ok(Arc::new(store))
+            // It reads the machine's CA certificates.
+            let opened = tokio::task::spawn_blocking(move || stores.open(grant, asker)).await;
+            let store = opened.map_err(|error| cannot(error.to_string()))?;
+            Ok(Arc::new(store.map_err(|error| cannot(error.to_string()))?))
         };
         let store = self.open.try_get_with(key(identity, file), open).await;
         store.map_err(|error: Arc<OriginError>| OriginError::clone(&error))
