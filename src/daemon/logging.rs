@@ -66,13 +66,16 @@ fn choose_filter(level: LogLevel, flag: Option<&str>, rust_log: Option<&str>) ->
         return "trace".to_owned();
     }
     match level {
-        LogLevel::Error => "error".to_owned(),
-        LogLevel::Warn => "warn".to_owned(),
-        // The FUSE crate logs what it does with every request, the HTTP ones every frame.
-        LogLevel::Info => "info,fuser=warn".to_owned(),
-        LogLevel::Debug | LogLevel::Trace => format!("info,fuser=warn,weightfs={}", level.as_str()),
+        LogLevel::Error => format!("error,{QUIET}"),
+        LogLevel::Warn => format!("warn,{QUIET}"),
+        LogLevel::Info => format!("info,{QUIET}"),
+        LogLevel::Debug | LogLevel::Trace => format!("info,{QUIET},weightfs={}", level.as_str()),
     }
 }
+
+/// The FUSE crate logs what it does with every request. Those of Xet log every range, and every range that is not wanted
+/// any more as a warning; what matters of theirs, `origin` says.
+const QUIET: &str = "fuser=warn,xet_client=off,xet_data=off,xet_runtime=off";
 
 #[cfg(test)]
 mod tests {
@@ -81,8 +84,11 @@ mod tests {
     #[test]
     fn rust_log_wins_over_the_level_and_the_flag_over_rust_log() {
         assert_eq!(choose_filter(LogLevel::Info, None, Some("weightfs::cache=trace")), "weightfs::cache=trace");
-        assert_eq!(choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")), "warn");
-        assert_eq!(choose_filter(LogLevel::Debug, None, None), "info,fuser=warn,weightfs=debug");
+        assert_eq!(
+            choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")),
+            format!("warn,{QUIET}")
+        );
+        assert_eq!(choose_filter(LogLevel::Debug, None, None), format!("info,{QUIET},weightfs=debug"));
         assert_eq!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")), "trace");
     }
 

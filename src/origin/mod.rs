@@ -10,6 +10,7 @@ pub mod http;
 pub mod hub;
 mod mirror;
 mod routes;
+mod xet;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -31,3 +31,4 @@ mod systemd;
 mod transfer;
 mod verbs;
 mod writing;
+mod xet;
