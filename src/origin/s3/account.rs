@@ -1,0 +1,220 @@
+//! The SDK's client and whose credentials it signs with, both made anew when these change.
+//!
+//! The SDK renews what expires by itself: roles, web identities (whose token file it reads each time), containers' and
+//! machines' credentials. What it reads once only are the AWS configuration files, so they are watched here; and whoever
+//! finds that a store does not know the key any more has everything read again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    Builder, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
+use aws_types::service_config::ServiceConfigKey;
+use parking_lot::Mutex;
+
+use super::settings::{Access, PathStyle, S3Settings};
+use super::transport::Transport;
+use crate::origin::http::{Clients, Timeouts};
+use crate::origin::{OriginError, OriginErrorKind};
+
+/// What stands in an object's identity for AWS itself, whose buckets have one name in the whole world.
+const AWS: &str = "aws";
+/// Where nothing says a region; a bucket that lies elsewhere says so.
+const FIRST_REGION: &str = "us-east-1";
+
+pub struct Account {
+    settings: S3Settings,
+    transport: Transport,
+    current: tokio::sync::Mutex<Option<Known>>,
+}
+
+/// What a client was made of.
+struct Known {
+    session: Arc<Session>,
+    files: Vec<FileState>,
+    looked_at: Instant,
+    made_at: Instant,
+}
+
+/// A client as the configuration and its files were at one time.
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// The endpoint's URL, or a word for AWS.
+    pub(super) store: String,
+    /// AWS says where a bucket lies; another store has one place only.
+    pub(super) has_regions: bool,
+}
+
+impl Account {
+    /// How often the AWS configuration files are looked at.
+    const LOOK: Duration = Duration::from_secs(2);
+    /// A key that is refused is not read again more often: it may simply be wrong.
+    const RENEWAL: Duration = Duration::from_secs(5);
+
+    pub fn new(settings: S3Settings) -> Self {
+        let agent = format!("weightfs/{}", env!("CARGO_PKG_VERSION"));
+        let transport = Transport(Clients::new(agent, settings.timeouts));
+        Self { settings, transport, current: tokio::sync::Mutex::default() }
+    }
+
+    pub(super) fn settings(&self) -> &S3Settings {
+        &self.settings
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.settings.timeouts
+    }
+
+    pub(super) async fn session(&self) -> Result<Arc<Session>, OriginError> {
+        let mut current = self.current.lock().await;
+        if let Some(known) = current.as_mut() {
+            if known.looked_at.elapsed() < Self::LOOK {
+                return Ok(known.session.clone());
+            }
+            known.looked_at = Instant::now();
+            if known.files.iter().all(FileState::is_same) {
+                return Ok(known.session.clone());
+            }
+            tracing::info!("the AWS configuration files have changed and are read again");
+        }
+        // Before they are read: what changes meanwhile is seen the next time.
+        let files = aws_files().into_iter().map(FileState::of).collect();
+        let patience = self.settings.timeouts.connect + self.settings.timeouts.stall;
+        let session = tokio::time::timeout(patience, self.make()).await.map_err(|_| {
+            let cause = "the AWS configuration was not found out in time";
+            OriginError::new(OriginErrorKind::Transient, AWS, cause)
+        })?;
+        let (session, now) = (Arc::new(session), Instant::now());
+        *current = Some(Known { session: session.clone(), files, looked_at: now, made_at: now });
+        Ok(session)
+    }
+
+    /// The store does not accept the key of `session`. Answers whether another attempt may have a newer one.
+    pub(super) async fn renew(&self, session: &Arc<Session>) -> bool {
+        let mut current = self.current.lock().await;
+        match current.as_ref() {
+            Some(known) if !Arc::ptr_eq(&known.session, session) => true,
+            Some(known) if known.made_at.elapsed() < Self::RENEWAL => false,
+            _ => {
+                *current = None;
+                true
+            }
+        }
+    }
+
+    async fn make(&self) -> Session {
+        let config = self.load().await;
+        let endpoint = config.endpoint_url().map(str::to_owned).or_else(|| endpoint_of_s3(&config));
+        let by_path = match self.settings.path_style {
+            PathStyle::Auto => endpoint.is_some(),
+            PathStyle::Always => true,
+            PathStyle::Never => false,
+        };
+        let mut builder = Builder::from(&config)
+            .force_path_style(by_path)
+            // Asking again is the caller's, who knows how much time there is.
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // Contents are proved as a whole; and other stores stumble over checksums they do not know.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if self.settings.access == Access::Anonymous {
+            builder = builder.allow_no_auth();
+        }
+        let has_regions = endpoint.is_none();
+        let store = endpoint.map_or(AWS.to_owned(), |url| url.trim_end_matches('/').to_owned());
+        Session { client: Client::from_conf(builder.build()), store, has_regions }
+    }
+
+    async fn load(&self) -> SdkConfig {
+        let settings = &self.settings;
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(self.transport.clone())
+            .identity_cache(IdentityCache::lazy().load_timeout(settings.timeouts.connect).build());
+        if let Some(profile) = &settings.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &settings.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        } else if settings.endpoint_url.is_some() || settings.access == Access::Anonymous {
+            // It is of no meaning there, and no machine's metadata need be asked for it.
+            loader = loader.region(Region::new(FIRST_REGION));
+        }
+        loader = match settings.access {
+            Access::Environment => loader,
+            Access::Anonymous => loader.no_credentials(),
+            #[cfg(test)]
+            Access::Test(key) => {
+                loader.credentials_provider(aws_sdk_s3::config::Credentials::new(key, "secret", None, None, "test"))
+            }
+        };
+        let config = loader.load().await;
+        match config.region() {
+            Some(_) => config,
+            None => config.into_builder().region(Region::new(FIRST_REGION)).build(),
+        }
+    }
+}
+
+/// AWS_ENDPOINT_URL_S3 and its like in the configuration files.
+fn endpoint_of_s3(config: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id("s3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+    config.service_config()?.load_config(key.ok()?)
+}
+
+/// The files that the SDK reads profiles from.
+fn aws_files() -> Vec<PathBuf> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let file = |variable: &str, below: &str| match std::env::var_os(variable) {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => home.join(".aws").join(below),
+    };
+    vec![file("AWS_CONFIG_FILE", "config"), file("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
+}
+
+/// What a file looked like.
+#[derive(Debug, PartialEq, Eq)]
+struct FileState {
+    path: PathBuf,
+    found: Option<(SystemTime, u64, u64)>,
+}
+
+impl FileState {
+    fn of(path: PathBuf) -> Self {
+        let found = Self::look(&path);
+        Self { path, found }
+    }
+
+    fn look(path: &Path) -> Option<(SystemTime, u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.len(), found.ino()))
+    }
+
+    fn is_same(&self) -> bool {
+        Self::look(&self.path) == self.found
+    }
+}
+
+/// Where a bucket lies, once it has said so.
+#[derive(Default)]
+pub(super) struct BucketRegion(Mutex<Option<String>>);
+
+impl BucketRegion {
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+
+    /// Answers whether that is news.
+    pub(super) fn learn(&self, region: &str) -> bool {
+        self.0.lock().replace(region.to_owned()).as_deref() != Some(region)
+    }
+}

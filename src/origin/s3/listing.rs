@@ -1,0 +1,220 @@
+//! The objects below a prefix, each with what the store says of it, as the files of one commit.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::types::EncodingType;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
+
+use super::bucket::{Bucket, Pin, bare};
+use super::object::{self, Details, Object, Stated};
+use crate::origin::{OriginError, OriginErrorKind};
+use crate::types::{Blob, BlobId, Checksum, Commit, RepoPath};
+
+/// Questions about single objects at the same time.
+const AT_ONCE: usize = 16;
+
+/// One object that is shown as a file.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) path: RepoPath,
+    pub(super) blob: Blob,
+    pub(super) object: Object,
+    pub(super) pin: Pin,
+}
+
+/// All of them, as they were at one time.
+#[derive(Debug, Clone)]
+pub(super) struct Listing {
+    pub(super) commit: Commit,
+    pub(super) entries: Vec<Entry>,
+    /// Seconds since 1970 of the youngest.
+    pub(super) youngest: u64,
+}
+
+/// What was told of single objects, so that only new ones are asked about.
+pub(super) type KnownDetails = HashMap<Object, (BlobId, Pin)>;
+
+impl Listing {
+    /// The entries by path, and a name for exactly these.
+    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+        entries.sort_by(|one, other| one.path.cmp(&other.path));
+        let mut hash = Sha256::new();
+        for Entry { path, blob, .. } in &entries {
+            hash.update(format!("{path}\0{}\0{}\n", blob.id, blob.size));
+        }
+        let mut name = [0; 20];
+        name.copy_from_slice(&hash.finalize()[..20]);
+        let youngest = entries.iter().map(|entry| entry.object.modified.max(0) as u64).max().unwrap_or(0);
+        Self { commit: Commit::from_bytes(name), entries, youngest }
+    }
+
+    pub(super) fn details(&self) -> KnownDetails {
+        self.entries.iter().map(|entry| (entry.object.clone(), (entry.blob.id, entry.pin.clone()))).collect()
+    }
+}
+
+/// `prefix` as keys begin with it.
+pub(super) fn folder(prefix: &str) -> String {
+    if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
+}
+
+impl Bucket {
+    /// Everything whose key begins with `folder`, in the store's order; asked again and again until it comes.
+    pub(super) async fn objects(&self, folder: &str) -> Result<Vec<Object>, OriginError> {
+        let limit = self.account().settings().max_objects;
+        let mut objects = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self.patience().retrying(|| self.list(folder, next.clone())).await?;
+            let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
+            for found in page.contents() {
+                let Some(key) = found.key() else { continue };
+                let key = if is_encoded { decoded(key) } else { Some(key.to_owned()) };
+                let Some(key) = key else {
+                    tracing::warn!(bucket = self.name(), key = ?found.key(), "an object's name is not UTF-8; it is passed over");
+                    continue;
+                };
+                let size = found.size().and_then(|size| u64::try_from(size).ok());
+                let (Some(size), Some(etag)) = (size, found.e_tag().map(bare).filter(|etag| !etag.is_empty())) else {
+                    tracing::warn!(bucket = self.name(), key, "an object is listed without size or etag; it is passed over");
+                    continue;
+                };
+                let modified = found.last_modified().map_or(0, |date| date.secs());
+                objects.push(Object { key, size, etag: etag.to_owned(), modified });
+            }
+            if objects.len() > limit {
+                let cause = format!("there are more than {limit} objects; name a longer prefix, or raise origin.s3.max_objects");
+                return Err(OriginError::new(OriginErrorKind::Permanent, self.url(folder), cause));
+            }
+            let last = next;
+            next = page.next_continuation_token().map(str::to_owned);
+            if page.is_truncated() != Some(true) {
+                return Ok(objects);
+            }
+            if next.is_none() || next == last {
+                let cause = "the list goes on and nothing says where";
+                return Err(OriginError::new(OriginErrorKind::Nonsense, self.url(folder), cause));
+            }
+        }
+    }
+
+    /// The files below `folder` as they are now.
+    pub(super) async fn files(&self, folder: &str, known: &KnownDetails) -> Result<Listing, OriginError> {
+        let mut files = Vec::new();
+        for object in self.objects(folder).await? {
+            // An object that stands for a folder is none to show.
+            let shown = object.key.strip_prefix(folder).filter(|shown| !shown.is_empty() && !shown.ends_with('/'));
+            let Some(shown) = shown else { continue };
+            match RepoPath::new(shown) {
+                Ok(path) => files.push((path, object)),
+                Err(problem) => tracing::warn!(bucket = self.name(), key = object.key, %problem, "it is passed over"),
+            }
+        }
+        let store = self.store().await?;
+        let entries = stream::iter(files).map(|(path, object)| self.entry(&store, path, object, known));
+        Ok(Listing::new(entries.buffer_unordered(AT_ONCE).try_collect().await?))
+    }
+
+    async fn entry(
+        &self,
+        store: &str,
+        path: RepoPath,
+        object: Object,
+        known: &KnownDetails,
+    ) -> Result<Entry, OriginError> {
+        let (id, pin) = match known.get(&object) {
+            Some(known) => known.clone(),
+            None if self.account().settings().object_details => self.identified(store, &object).await?,
+            None => self.named_by_etag(store, &object),
+        };
+        Ok(Entry { path, blob: Blob { id, size: object.size }, object, pin })
+    }
+
+    fn named_by_etag(&self, store: &str, object: &Object) -> (BlobId, Pin) {
+        let pin = Details::default().pin(&object.etag);
+        let checksum = None;
+        (BlobId::S3 { version: object::version_name(store, self.name(), &object.key, &pin), checksum }, pin)
+    }
+
+    async fn identified(&self, store: &str, object: &Object) -> Result<(BlobId, Pin), OriginError> {
+        let told = self.patience().retrying(|| self.look(store, &object.key)).await;
+        match told {
+            Ok(found) if found.etag() == object.etag && found.size == object.size => Ok((found.id, found.pin)),
+            Ok(_) => Err(self.restless(&object.key)),
+            Err(error) if error.kind == OriginErrorKind::NoFile => Err(self.restless(&object.key)),
+            // Whoever may list and not read: the list is right, and a read says why it fails.
+            Err(error) if error.kind == OriginErrorKind::Denied => {
+                tracing::debug!(%error, "an object is known by its etag only");
+                Ok(self.named_by_etag(store, object))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn restless(&self, key: &str) -> OriginError {
+        let cause = "the object changed while its folder was listed";
+        OriginError::new(OriginErrorKind::Transient, self.url(key), cause)
+    }
+
+    /// An object as it is now.
+    pub(super) async fn look(&self, store: &str, key: &str) -> Result<Found, OriginError> {
+        let head = self.head(key).await?;
+        let size = head.content_length().and_then(|size| u64::try_from(size).ok());
+        let (Some(etag), Some(size)) = (object::etag_of(&head), size) else {
+            let cause = "the answer has no etag or no length";
+            return Err(OriginError::new(OriginErrorKind::Nonsense, self.url(key), cause));
+        };
+        let details = match self.account().settings().object_details {
+            true => Details::of(&head),
+            false => Details::default(),
+        };
+        let pin = details.pin(&etag);
+        let checksum = match details.stated {
+            Stated::Nothing => None,
+            Stated::Whole(sum) => Some(Checksum::of_whole(sum)),
+            Stated::Parts(sum, parts) => {
+                let part_bytes = self.part_bytes(key, &pin, size, parts).await?;
+                part_bytes.map(|part| Checksum { sum, part_bytes: Some(part) })
+            }
+        };
+        let version = object::version_name(store, self.name(), key, &pin);
+        Ok(Found { id: object::content_id(version, checksum), size, pin })
+    }
+
+    /// The length of the parts that an object was uploaded in, if they have one.
+    async fn part_bytes(&self, key: &str, pin: &Pin, size: u64, parts: u32) -> Result<Option<u64>, OriginError> {
+        let Ok(last) = i32::try_from(parts) else { return Ok(None) };
+        let length = async |part| {
+            let head = self.head_part(key, pin, part).await?;
+            Ok::<_, OriginError>(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))
+        };
+        let (first_bytes, last_bytes) = match futures::try_join!(length(1), length(last)) {
+            Ok(lengths) => lengths,
+            Err(error) if error.is_transient() || error.kind == OriginErrorKind::NoFile => return Err(error),
+            // A store that does not count parts.
+            Err(_) => return Ok(None),
+        };
+        Ok(object::are_even(size, parts, first_bytes, last_bytes).then_some(first_bytes))
+    }
+}
+
+/// An object as it was found.
+pub(super) struct Found {
+    pub(super) id: BlobId,
+    pub(super) size: u64,
+    pub(super) pin: Pin,
+}
+
+impl Found {
+    fn etag(&self) -> &str {
+        &self.pin.etag
+    }
+}
+
+/// Keys are encoded as in forms.
+fn decoded(key: &str) -> Option<String> {
+    let spaced = key.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
