@@ -282,6 +282,11 @@ impl BlockCache {
         self.space.touch(blob);
     }
 
+    /// How much of a blob is on this disk.
+    pub fn held_bytes(&self, blob: &Blob) -> u64 {
+        self.space.ledger().bytes(blob).unwrap_or(0)
+    }
+
     /// How full the cache is.
     pub fn space(&self) -> SpaceState {
         self.space.state()

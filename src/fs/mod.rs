@@ -38,6 +38,7 @@ pub mod survival;
 mod tests;
 mod view;
 mod write;
+mod xattr;
 
 pub use error::FsError;
 pub use model_fs::ModelFs;

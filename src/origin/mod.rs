@@ -13,6 +13,8 @@ mod patience;
 mod routes;
 pub mod s3;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -73,6 +75,14 @@ pub trait Catalog: Send + Sync {
 
     /// Every file of `commit`. Names that cannot be shown are logged one by one and left out.
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError>;
+
+    /// How old the answer to "which commit is this?" may become, where it is cheaper to ask than the settings suppose.
+    fn freshness(&self, _repo: &RepoId) -> Option<Duration> {
+        None
+    }
+
+    /// Where a repository lies, for people: a URL or a path. Costs nothing.
+    fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String;
 
     /// The repositories that the configuration names: they are shown before anybody asks for them. Costs nothing.
     fn declared(&self) -> Vec<RepoId> {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -135,6 +136,14 @@ impl Catalog for Routes {
 
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {
         self.named(repo, |source| source.snapshot(identity, repo, commit)).await
+    }
+
+    fn freshness(&self, repo: &RepoId) -> Option<Duration> {
+        self.placed.get(repo).unwrap_or(&self.hub).freshness(repo)
+    }
+
+    fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String {
+        self.placed.get(repo).unwrap_or(&self.hub).whereabouts(identity, repo)
     }
 
     fn declared(&self) -> Vec<RepoId> {

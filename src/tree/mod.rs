@@ -10,7 +10,7 @@ mod revisions;
 mod snapshots;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use nodes::{Node, Nodes};
 pub use revisions::Newest;
@@ -52,7 +52,8 @@ pub struct Tree {
     resolves: moka::future::Cache<(IdentityDigest, RepoId, Revision), Result<Commit, OriginError>>,
     listings: moka::future::Cache<(IdentityDigest, RepoId, Commit), Result<Arc<Snapshot>, OriginError>>,
     snapshots: moka::sync::Cache<(Arc<str>, RepoId, Commit), Arc<Snapshot>>,
-    refreshing: moka::sync::Cache<(IdentityDigest, RepoId, Revision), ()>,
+    /// When which branch was last asked for again.
+    refreshing: moka::sync::Cache<(IdentityDigest, RepoId, Revision), Instant>,
     /// Partial lists whose whole could not be had just now.
     unlisted: moka::sync::Cache<(IdentityDigest, RepoId, Commit), ()>,
     /// Who was just found to may read which contents, so that opening a file again does not ask the database again.
@@ -76,7 +77,6 @@ impl Tree {
     const READER: Duration = Duration::from_secs(5);
 
     pub fn new(db: Arc<Database>, catalog: Arc<dyn Catalog>, settings: TreeSettings) -> Arc<Self> {
-        let refresh_pause = Self::REFRESH_PAUSE.min(settings.refresh);
         Arc::new(Self {
             db,
             catalog,
@@ -91,7 +91,10 @@ impl Tree {
                 .max_capacity(Self::REMEMBERED)
                 .time_to_live(Self::REFRESH_PAUSE)
                 .build(),
-            refreshing: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(refresh_pause).build(),
+            refreshing: moka::sync::Cache::builder()
+                .max_capacity(Self::REMEMBERED)
+                .time_to_live(Self::REFRESH_PAUSE)
+                .build(),
             readers: moka::sync::Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(Self::READER).build(),
         })
     }
@@ -139,7 +142,7 @@ impl Tree {
 struct Belief;
 
 impl<K, V> moka::Expiry<K, Result<V, OriginError>> for Belief {
-    fn expire_after_create(&self, _: &K, answer: &Result<V, OriginError>, _: std::time::Instant) -> Option<Duration> {
+    fn expire_after_create(&self, _: &K, answer: &Result<V, OriginError>, _: Instant) -> Option<Duration> {
         Some(match answer {
             Ok(_) | Err(OriginError { kind: OriginErrorKind::Offline, .. }) => Duration::ZERO,
             Err(error) if error.is_transient() || error.kind == OriginErrorKind::Permanent => Tree::FAILURE,

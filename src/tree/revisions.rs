@@ -4,7 +4,7 @@
 //! behind the reader's back. So a known model loads at once when the Hub is slow or away.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Tree, TreeError};
 use crate::db::{Pin, now};
@@ -125,11 +125,14 @@ impl Tree {
 
     fn refresh_if_old(self: &Arc<Self>, identity: &Identity, repo: &RepoId, revision: &Revision, pin: Pin) {
         let age = Duration::from_secs(now().saturating_sub(pin.resolved_at));
-        if identity.offline || age < self.settings.refresh {
+        let refresh = self.catalog.freshness(repo).map_or(self.settings.refresh, |own| own.min(self.settings.refresh));
+        if identity.offline || age < refresh {
             return;
         }
         let key = (identity.digest(), repo.clone(), revision.clone());
-        if !self.refreshing.entry(key).or_insert(()).is_fresh() {
+        let pause = Self::REFRESH_PAUSE.min(refresh);
+        let started = self.refreshing.entry(key).or_insert_with_if(Instant::now, |started| started.elapsed() >= pause);
+        if !started.is_fresh() {
             return;
         }
         let (tree, identity, repo, revision) = (self.clone(), identity.clone(), repo.clone(), revision.clone());

@@ -135,6 +135,11 @@ impl Tree {
         Ok(self.db.files_with(&identity.endpoint, repo, blob)?)
     }
 
+    /// Where a repository lies, for people.
+    pub fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String {
+        self.catalog.whereabouts(identity, repo)
+    }
+
     /// The repositories that the configuration names.
     pub fn declared(&self) -> Vec<RepoId> {
         self.catalog.declared()

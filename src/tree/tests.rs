@@ -53,6 +53,10 @@ impl Scripted {
 
 #[async_trait]
 impl Catalog for Scripted {
+    fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String {
+        format!("{}/{repo}", identity.endpoint)
+    }
+
     async fn resolve(&self, identity: &Identity, _: &RepoId, revision: &Revision) -> Result<Commit, OriginError> {
         self.answer(identity)?;
         let commit = self.branches.lock().get(revision.as_str()).copied();

@@ -3,6 +3,7 @@
 //! Each request is tried once on the FUSE thread. What must wait moves to the runtime together with its reply, so a
 //! stalled download never holds a FUSE thread.
 
+mod attributes;
 mod convert;
 mod folders;
 mod reading;
@@ -32,6 +33,7 @@ use super::passthrough::Passthrough;
 use super::read::OpenMode;
 use super::scratch::{Change, RenameMode};
 use crate::types::ByteRange;
+use attributes::reply_attribute;
 use convert::{delivery, errno, file_attr, file_type, new_time, node, owner, text};
 use folders::Folders;
 use reading::{read_from_afar, read_here};
@@ -439,15 +441,15 @@ impl Filesystem for Adapter {
         });
     }
 
+    fn getxattr(&self, _request: &Request, inode: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_attribute(reply, size, attributes::value(&self.fs, node(inode), name));
+    }
+
+    fn listxattr(&self, _request: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_attribute(reply, size, attributes::names(&self.fs, node(inode)));
+    }
+
     // What follows is not offered. ENOSYS is the word on which the kernel uses its own way and does not ask again.
-
-    fn getxattr(&self, _request: &Request, _inode: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn listxattr(&self, _request: &Request, _inode: INodeNo, _size: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
-    }
 
     fn setxattr(
         &self,

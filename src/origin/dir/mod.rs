@@ -51,6 +51,8 @@ pub struct DirectoryOrigin {
 const PIECE: u64 = 1 << 20;
 
 impl DirectoryOrigin {
+    /// Who changes a directory wants to see it changed.
+    const LOOKED_AT: Duration = Duration::from_secs(5);
     /// How long a list is as good as new.
     const FRESH: Duration = Duration::from_secs(2);
 
@@ -172,6 +174,14 @@ impl Catalog for DirectoryOrigin {
     async fn snapshot(&self, _: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {
         let layout = self.layout(repo).await?;
         self.list(repo, layout, Some(commit)).await
+    }
+
+    fn freshness(&self, _: &RepoId) -> Option<Duration> {
+        Some(Self::LOOKED_AT)
+    }
+
+    fn whereabouts(&self, _: &Identity, _: &RepoId) -> String {
+        self.root.display().to_string()
     }
 
     async fn authorize(&self, _: &Identity, _: &RemoteFile) -> Result<(), OriginError> {

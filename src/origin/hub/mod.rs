@@ -148,6 +148,10 @@ impl Catalog for HubOrigin {
         answer
     }
 
+    fn whereabouts(&self, identity: &Identity, repo: &RepoId) -> String {
+        format!("{}/{repo}", identity.endpoint)
+    }
+
     async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
         online(identity, || urls::resolve(identity, file))?;
         self.patience.retrying(|| self.contents.authorize(identity, file)).await
