@@ -14,7 +14,10 @@ pub struct Proof {
 
 enum Named {
     Sha256([u8; 32]),
-    Git { stated: [u8; 20], running: Sha1 },
+    Git {
+        stated: [u8; 20],
+        running: Sha1,
+    },
     Stated(Box<Running>),
     /// The word of whoever delivered it is all there is.
     Nothing,

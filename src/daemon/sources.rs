@@ -44,18 +44,14 @@ impl Places {
     fn model(&self, place: &SourcePlace) -> Arc<dyn Source> {
         match place {
             SourcePlace::Directory(path) => directory(path, Role::Model),
-            SourcePlace::Bucket(prefix) => {
-                Arc::new(S3Origin::new(self.account.clone(), prefix, self.metrics.clone()))
-            }
+            SourcePlace::Bucket(prefix) => Arc::new(S3Origin::new(self.account.clone(), prefix, self.metrics.clone())),
         }
     }
 
     fn mirror(&self, place: &SourcePlace) -> Arc<dyn Source> {
         match place {
             SourcePlace::Directory(path) => directory(path, Role::Mirror),
-            SourcePlace::Bucket(prefix) => {
-                Arc::new(S3Mirror::new(self.account.clone(), prefix, self.metrics.clone()))
-            }
+            SourcePlace::Bucket(prefix) => Arc::new(S3Mirror::new(self.account.clone(), prefix, self.metrics.clone())),
         }
     }
 }

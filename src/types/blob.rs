@@ -159,7 +159,13 @@ mod tests {
         assert!(format!("sha256:{etag}").parse::<BlobId>().is_err());
         assert!("sha256:zz".parse::<BlobId>().is_err());
         assert!(BlobId::from_etag(&format!("sha256.{}", "0".repeat(64))).is_err(), "it would be a second name for it");
-        for text in ["s3:00", "s3:zz", &format!("s3:{etag}-"), &format!("s3:{etag}-crc32-00"), &format!("local:{etag}-crc32-00000000")] {
+        for text in [
+            "s3:00",
+            "s3:zz",
+            &format!("s3:{etag}-"),
+            &format!("s3:{etag}-crc32-00"),
+            &format!("local:{etag}-crc32-00000000"),
+        ] {
             assert!(text.parse::<BlobId>().is_err(), "{text}");
         }
         assert!(BlobId::from_etag(&etag.to_uppercase().replace('0', "A")).is_err());

@@ -107,7 +107,16 @@ mod tests {
                 assert_eq!(checksum.to_string().parse(), Ok(checksum));
             }
         }
-        for text in ["", "crc32", "crc32-0102", "crc32-01020304-0", "crc32-01020304-08", "crc32-0102030A", "md5-00", "crc32-01020304-8-8"] {
+        for text in [
+            "",
+            "crc32",
+            "crc32-0102",
+            "crc32-01020304-0",
+            "crc32-01020304-08",
+            "crc32-0102030A",
+            "md5-00",
+            "crc32-01020304-8-8",
+        ] {
             assert_eq!(text.parse::<Checksum>(), Err(ParseChecksumError), "{text}");
         }
     }

@@ -16,8 +16,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::account::{Account, BucketRegion, Session};
 use super::refusal::Refusal;
 use crate::metrics::{Counter, Metrics};
-use crate::origin::patience::Patience;
 use crate::origin::OriginError;
+use crate::origin::patience::Patience;
 use crate::types::ByteRange;
 
 pub(super) struct Bucket {

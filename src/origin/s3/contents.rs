@@ -1,6 +1,7 @@
 //! The bytes of objects, each request pinned to the one version that was listed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use reqwest::ResponseBuilderExt;
@@ -21,6 +22,8 @@ pub(super) struct Contents {
     bucket: Arc<Bucket>,
     metrics: Arc<Metrics>,
     pins: Pins,
+    /// An object that was listed is not there any more, and nobody has listed what is.
+    outdated: AtomicBool,
 }
 
 impl Contents {
@@ -28,13 +31,18 @@ impl Contents {
     const MAX_PINS: u64 = 50_000;
 
     pub(super) fn new(bucket: Arc<Bucket>, metrics: Arc<Metrics>) -> Self {
-        Self { bucket, metrics, pins: Pins::new(Self::MAX_PINS) }
+        Self { bucket, metrics, pins: Pins::new(Self::MAX_PINS), outdated: AtomicBool::new(false) }
     }
 
     pub(super) fn learn(&self, listing: &Listing) {
+        self.outdated.store(false, Ordering::Relaxed);
         for entry in &listing.entries {
             self.pins.insert((entry.object.key.clone(), entry.blob.id), entry.pin.clone());
         }
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
     }
 
     pub(super) async fn open(&self, key: &str, blob: &Blob, range: ByteRange) -> Result<ByteStream, OriginError> {
@@ -95,6 +103,7 @@ impl Contents {
     }
 
     fn changed(&self, key: &str) -> OriginError {
+        self.outdated.store(true, Ordering::Relaxed);
         let cause = "the object was changed or deleted since it was listed; its folder is listed anew";
         OriginError::new(OriginErrorKind::NoFile, self.bucket.url(key), cause)
     }

@@ -18,7 +18,9 @@ use super::online;
 use crate::metrics::Metrics;
 use crate::origin::http::Wanted;
 use crate::origin::{ByteStream, Catalog, Discovered, Origin, OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, ByteRange, Commit, Identity, Prefix, RemoteFile, RepoId, RepoPath, Revision, Snapshot};
+use crate::types::{
+    Blob, BlobId, ByteRange, Commit, Identity, Prefix, RemoteFile, RepoId, RepoPath, Revision, Snapshot,
+};
 
 pub struct S3Mirror {
     bucket: Arc<Bucket>,
@@ -205,6 +207,10 @@ impl Catalog for S3Mirror {
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {
         online(identity, || self.bucket.url(&self.folder))?;
         self.of_commit(repo, commit).await
+    }
+
+    fn whereabouts(&self, _: &Identity, _: &RepoId) -> String {
+        self.bucket.url(self.folder.trim_end_matches('/'))
     }
 
     async fn authorize(&self, _: &Identity, _: &RemoteFile) -> Result<(), OriginError> {

@@ -78,14 +78,20 @@ impl Bucket {
                 };
                 let size = found.size().and_then(|size| u64::try_from(size).ok());
                 let (Some(size), Some(etag)) = (size, found.e_tag().map(bare).filter(|etag| !etag.is_empty())) else {
-                    tracing::warn!(bucket = self.name(), key, "an object is listed without size or etag; it is passed over");
+                    tracing::warn!(
+                        bucket = self.name(),
+                        key,
+                        "an object is listed without size or etag; it is passed over"
+                    );
                     continue;
                 };
                 let modified = found.last_modified().map_or(0, |date| date.secs());
                 objects.push(Object { key, size, etag: etag.to_owned(), modified });
             }
             if objects.len() > limit {
-                let cause = format!("there are more than {limit} objects; name a longer prefix, or raise origin.s3.max_objects");
+                let cause = format!(
+                    "there are more than {limit} objects; name a longer prefix, or raise origin.s3.max_objects"
+                );
                 return Err(OriginError::new(OriginErrorKind::Permanent, self.url(folder), cause));
             }
             let last = next;

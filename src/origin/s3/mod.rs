@@ -51,6 +51,9 @@ impl S3Origin {
     /// However many objects there are and however slow each answer is.
     const LONGEST_LISTING: Duration = Duration::from_secs(300);
 
+    /// After a reader found that an object is another one, for as long as that is not listed.
+    const OUTDATED: Duration = Duration::from_secs(1);
+
     pub fn new(account: Arc<Account>, place: &Prefix, metrics: Arc<Metrics>) -> Self {
         let bucket = Arc::new(Bucket::new(account, place.bucket.clone(), metrics.clone()));
         let contents = Contents::new(bucket.clone(), metrics);
@@ -157,6 +160,14 @@ impl Catalog for S3Origin {
     async fn snapshot(&self, identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Snapshot, OriginError> {
         online(identity, || self.bucket.url(&self.folder))?;
         self.of_commit(repo, commit).await
+    }
+
+    fn freshness(&self, _: &RepoId) -> Option<Duration> {
+        self.contents.is_outdated().then_some(Self::OUTDATED)
+    }
+
+    fn whereabouts(&self, _: &Identity, _: &RepoId) -> String {
+        self.bucket.url(self.folder.trim_end_matches('/'))
     }
 
     /// Whoever may enter a mount may read what the configuration places there.

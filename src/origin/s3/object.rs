@@ -129,7 +129,10 @@ mod tests {
         let crc = || head().checksum_crc32("AAAAAQ==");
         let sum = Sum::Crc32([0, 0, 0, 1]);
         assert_eq!(stated(&crc().build()), Stated::Whole(sum));
-        assert_eq!(stated(&crc().checksum_type(ChecksumType::FullObject).e_tag("\"abc-2\"").build()), Stated::Whole(sum));
+        assert_eq!(
+            stated(&crc().checksum_type(ChecksumType::FullObject).e_tag("\"abc-2\"").build()),
+            Stated::Whole(sum)
+        );
         assert_eq!(stated(&crc().e_tag("\"abc-2\"").build()), Stated::Nothing, "nobody says of what it is");
         let parts = head().checksum_crc32("AAAAAQ==-2").checksum_type(ChecksumType::Composite).e_tag("\"abc-2\"");
         assert_eq!(stated(&parts.build()), Stated::Parts(sum, 2));

@@ -36,7 +36,8 @@ impl Refusal {
             SdkError::ResponseError(answer) => {
                 let status = answer.raw().status();
                 let cause = format!("{status}, and the answer cannot be read: {}", innermost(&error));
-                let kind = if is_overload(status.as_u16()) { OriginErrorKind::Transient } else { OriginErrorKind::Nonsense };
+                let kind =
+                    if is_overload(status.as_u16()) { OriginErrorKind::Transient } else { OriginErrorKind::Nonsense };
                 Self::Final(failed(kind, cause))
             }
             SdkError::DispatchFailure(failure) if failure.is_user() => {
@@ -92,7 +93,9 @@ impl Answer<'_> {
                 Refusal::Key(self.error(Denied, "the AWS credentials are not accepted"))
             }
             // HEAD has no body that could tell an expired key from a right that is missing.
-            (400 | 403, "") => Refusal::Key(self.error(Denied, "access is denied, or the credentials are not accepted")),
+            (400 | 403, "") => {
+                Refusal::Key(self.error(Denied, "access is denied, or the credentials are not accepted"))
+            }
             (_, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestTimeout" | "RequestTimeTooSkewed") => {
                 Refusal::Final(self.error(Transient, ""))
             }
