@@ -1,0 +1,59 @@
+use test_s3::{Fault, Rule};
+
+use super::*;
+
+#[tokio::test]
+async fn a_public_bucket_needs_no_credentials_and_a_private_one_says_so() {
+    let bench = Bench::with(|settings| settings.access = Access::Anonymous).await;
+    bench.store.put("models/llama/a", b"a");
+    let error = bench.now().await.unwrap_err();
+    assert_eq!(error.kind, OriginErrorKind::Denied, "{error}");
+    bench.store.keys.open_to_all();
+    let snapshot = bench.now().await.unwrap();
+    assert_eq!(bench.read_all(&file(&snapshot, "a")).await.unwrap(), b"a");
+    assert!(bench.store.log.all().iter().all(|seen| seen.key.is_none()));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_is_a_refusal_and_no_secret_is_shown() {
+    let bench = Bench::with(|settings| settings.access = Access::Test("AKUNKNOWN")).await;
+    bench.store.put("models/llama/a", b"a");
+    let error = bench.now().await.unwrap_err();
+    assert_eq!(error.kind, OriginErrorKind::Denied, "{error}");
+    assert!(error.to_string().contains("InvalidAccessKeyId"), "{error}");
+    assert!(!format!("{error:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn expired_credentials_are_waited_for() {
+    let bench = Bench::new().await;
+    bench.store.put("models/llama/a", b"a");
+    let a = file(&bench.now().await.unwrap(), "a");
+    bench.store.keys.expire(KEY);
+    let error = bench.read_all(&a).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("have expired"), "{error}");
+    bench.store.keys.add(KEY, "secret");
+    assert_eq!(bench.read_all(&a).await.unwrap(), b"a");
+}
+
+#[tokio::test]
+async fn a_bucket_of_another_region_is_named() {
+    let bench = Bench::new().await;
+    bench.store.put("models/llama/a", b"a");
+    let moved = Fault::Refuse(301, "PermanentRedirect", vec![("x-amz-bucket-region", "eu-west-3")]);
+    bench.store.goes_wrong(Rule::on("GET", "models", moved));
+    let error = bench.now().await.unwrap_err();
+    assert!(error.to_string().contains("region eu-west-3") && !error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_a_refusal() {
+    let bench = Bench::new().await;
+    bench.store.put("models/llama/a", b"a");
+    // Whoever may list and not read sees the names.
+    bench.store.goes_wrong(Rule::on("HEAD", "/a", Fault::Refuse(403, "", vec![])));
+    bench.store.goes_wrong(Rule::on("GET", "/a", Fault::Refuse(403, "AccessDenied", vec![])));
+    let a = file(&bench.now().await.unwrap(), "a");
+    let error = bench.read_all(&a).await.unwrap_err();
+    assert_eq!(error.kind, OriginErrorKind::Denied, "{error}");
+}
