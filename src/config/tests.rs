@@ -128,6 +128,7 @@ fn every_setting_can_be_given_in_the_environment() {
             text if text.starts_with("a list of s3") => "s3://bucket/a,s3://bucket/b",
             text if text.starts_with("a list of hub") => "/mirror,hub",
             text if text.contains("info") => "warn",
+            text if text.contains("auto, always") => "always",
             text if text.contains("auto") => "off",
             text if text.contains("at-sealing") => "before-read",
             text if text.contains("every") => "every",

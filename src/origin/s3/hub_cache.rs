@@ -116,13 +116,13 @@ impl S3Mirror {
         let blobs = format!("{home}blobs/");
         let named = self.bucket.objects(&blobs).await?.into_iter().filter_map(|object| {
             let id = BlobId::from_etag(object.key.strip_prefix(&blobs)?).ok().filter(BlobId::proves_bytes)?;
-            Some(((object.etag, object.size), id))
+            Some(((object.etag?, object.size), id))
         });
         let named: HashMap<_, _> = named.collect();
         let youngest = files.iter().map(|object| object.modified.max(0) as u64).max().unwrap_or(0);
         let listed = files.into_iter().filter_map(|object| {
             let path = RepoPath::new(object.key.strip_prefix(&below)?).ok()?;
-            let id = named.get(&(object.etag, object.size));
+            let id = object.etag.and_then(|etag| named.get(&(etag, object.size)));
             if id.is_none() {
                 tracing::debug!(%repo, %path, "nothing in the mirror tells its hash; it is left out");
             }

@@ -76,17 +76,17 @@ impl Bucket {
                     tracing::warn!(bucket = self.name(), key = ?found.key(), "an object's name is not UTF-8; it is passed over");
                     continue;
                 };
-                let size = found.size().and_then(|size| u64::try_from(size).ok());
-                let (Some(size), Some(etag)) = (size, found.e_tag().map(bare).filter(|etag| !etag.is_empty())) else {
+                let Some(size) = found.size().and_then(|size| u64::try_from(size).ok()) else {
                     tracing::warn!(
                         bucket = self.name(),
                         key,
-                        "an object is listed without size or etag; it is passed over"
+                        "an object is listed without its size; it is passed over"
                     );
                     continue;
                 };
+                let etag = found.e_tag().map(bare).filter(|etag| !etag.is_empty()).map(str::to_owned);
                 let modified = found.last_modified().map_or(0, |date| date.secs());
-                objects.push(Object { key, size, etag: etag.to_owned(), modified });
+                objects.push(Object { key, size, etag, modified });
             }
             if objects.len() > limit {
                 let cause = format!(
@@ -130,32 +130,37 @@ impl Bucket {
         object: Object,
         known: &KnownDetails,
     ) -> Result<Entry, OriginError> {
-        let (id, pin) = match known.get(&object) {
-            Some(known) => known.clone(),
-            None if self.account().settings().object_details => self.identified(store, &object).await?,
-            None => self.named_by_etag(store, &object),
+        let wants_details = self.account().settings().object_details;
+        let (id, pin) = match (&object.etag, known.get(&object)) {
+            // What tells nothing of its content may be another one each time.
+            (None, _) => self.identified(store, &object).await?,
+            (Some(_), Some(known)) => known.clone(),
+            (Some(_), None) if wants_details => self.identified(store, &object).await?,
+            (Some(etag), None) => self.named_by_etag(store, &object.key, etag),
         };
         Ok(Entry { path, blob: Blob { id, size: object.size }, object, pin })
     }
 
-    fn named_by_etag(&self, store: &str, object: &Object) -> (BlobId, Pin) {
-        let pin = Details::default().pin(&object.etag);
-        let checksum = None;
-        (BlobId::S3 { version: object::version_name(store, self.name(), &object.key, &pin), checksum }, pin)
+    fn named_by_etag(&self, store: &str, key: &str, etag: &str) -> (BlobId, Pin) {
+        let pin = Details::default().pin(etag);
+        (BlobId::S3 { version: object::version_name(store, self.name(), key, &pin), checksum: None }, pin)
     }
 
     async fn identified(&self, store: &str, object: &Object) -> Result<(BlobId, Pin), OriginError> {
         let told = self.patience().retrying(|| self.look(store, &object.key)).await;
-        match told {
-            Ok(found) if found.etag() == object.etag && found.size == object.size => Ok((found.id, found.pin)),
-            Ok(_) => Err(self.restless(&object.key)),
-            Err(error) if error.kind == OriginErrorKind::NoFile => Err(self.restless(&object.key)),
+        let is_listed = |found: &Found| {
+            found.size == object.size && object.etag.as_ref().is_none_or(|etag| *etag == found.pin.etag)
+        };
+        match (told, &object.etag) {
+            (Ok(found), _) if is_listed(&found) => Ok((found.id, found.pin)),
+            (Ok(_), _) => Err(self.restless(&object.key)),
+            (Err(error), _) if error.kind == OriginErrorKind::NoFile => Err(self.restless(&object.key)),
             // Whoever may list and not read: the list is right, and a read says why it fails.
-            Err(error) if error.kind == OriginErrorKind::Denied => {
+            (Err(error), Some(etag)) if error.kind == OriginErrorKind::Denied => {
                 tracing::debug!(%error, "an object is known by its etag only");
-                Ok(self.named_by_etag(store, object))
+                Ok(self.named_by_etag(store, &object.key, etag))
             }
-            Err(error) => Err(error),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -211,12 +216,6 @@ pub(super) struct Found {
     pub(super) id: BlobId,
     pub(super) size: u64,
     pub(super) pin: Pin,
-}
-
-impl Found {
-    fn etag(&self) -> &str {
-        &self.pin.etag
-    }
 }
 
 /// Keys are encoded as in forms.

@@ -14,8 +14,8 @@ use crate::types::{BlobId, Checksum, Sum};
 pub(super) struct Object {
     pub(super) key: String,
     pub(super) size: u64,
-    /// Without quotes.
-    pub(super) etag: String,
+    /// Without quotes. Some stores list none.
+    pub(super) etag: Option<String>,
     /// Seconds since 1970.
     pub(super) modified: i64,
 }

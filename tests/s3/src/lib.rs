@@ -5,6 +5,7 @@
 mod faults;
 mod keys;
 mod log;
+mod shelf;
 mod sts;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ pub use keys::Keys;
 pub use log::{Log, Seen};
 
 use faults::Faults;
+use shelf::Shelf;
 
 /// Gone, with all that is in it, when it is dropped.
 pub struct Store {
@@ -33,6 +35,7 @@ pub struct Store {
     pub keys: Keys,
     pub log: Log,
     faults: Faults,
+    shelf: Shelf,
     root: tempfile::TempDir,
     _server: JoinSet<()>,
 }
@@ -51,7 +54,8 @@ impl Store {
     pub async fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
         let (keys, faults, log) = (Keys::default(), Faults::default(), Log::default());
-        let mut s3 = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root.path()).unwrap());
+        let shelf = Shelf::new(root.path());
+        let mut s3 = S3ServiceBuilder::new(shelf.clone());
         s3.set_auth(keys.clone());
         s3.set_access(keys.clone());
         let desk = Desk { s3: s3.build(), keys: keys.clone(), faults: faults.clone(), log: log.clone() };
@@ -59,7 +63,7 @@ impl Store {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
         server.spawn(accept(listener, desk));
-        Self { url, keys, log, faults, root, _server: server }
+        Self { url, keys, log, faults, shelf, root, _server: server }
     }
 
     /// An object as if it had been put there, without checksums; its etag is the MD5 of its bytes.
@@ -71,6 +75,10 @@ impl Store {
 
     pub fn delete(&self, path: &str) {
         std::fs::remove_file(self.path(path)).unwrap();
+    }
+
+    pub fn lists_no_etags(&self) {
+        self.shelf.lists_no_etags();
     }
 
     /// From now on, until its turns are used up.

@@ -27,7 +27,8 @@ async fn ranges_that_are_asked_together_have_connections_of_their_own() {
     let (bench, model) = with_model(4 * MIB).await;
     let before = bench.store.log.connections();
     bench.store.goes_wrong(Rule::on("GET", "model", Fault::Stall(10)).times(4));
-    let opened = (0..4).map(|at| bench.origin.open(&anybody(), &model, ByteRange::at(at << 20, 1 << 20)));
+    let who = anybody();
+    let opened = (0..4).map(|at| bench.origin.open(&who, &model, ByteRange::at(at << 20, 1 << 20)));
     // All four are open and none has ended.
     let streams = futures::future::try_join_all(opened).await.unwrap();
     assert!(bench.store.log.connections() - before >= 3, "one may be that of the list");

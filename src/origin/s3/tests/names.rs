@@ -73,6 +73,18 @@ async fn only_what_changed_is_asked_about_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_lists_no_etags_is_asked_about_each_object_each_time() {
+    let bench = Bench::new().await;
+    bench.store.lists_no_etags();
+    bench.store.put("models/llama/a", b"one");
+    let first = bench.now().await.unwrap();
+    bench.store.put("models/llama/a", b"two");
+    let second = bench.now().await.unwrap();
+    assert_ne!(first.commit, second.commit, "of one length, and perhaps of one second");
+    assert_eq!(bench.read_all(&file(&second, "a")).await.unwrap(), b"two");
+}
+
+#[tokio::test]
 async fn without_details_an_object_is_named_by_its_etag_and_costs_no_question() {
     let bench = Bench::with(|settings| settings.object_details = false).await;
     bench.store.put("models/llama/a", b"a");
