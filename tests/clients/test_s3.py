@@ -7,8 +7,8 @@ import pytest
 
 from harness.bucket import KEYS, Moto
 from harness.mount import Mount
-from harness.process import run_well
-from harness.repositories import MIB, repository, sha256_of_files
+from harness.process import run, run_well
+from harness.repositories import MIB, repository, sha256_of, sha256_of_files
 from harness.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
@@ -95,7 +95,7 @@ class NoHub:
 
 
 def fetched(mounted: Mount) -> int:
-    figures = mounted.status()["daemons"][0]["metrics"]
+    figures = mounted.status()["daemons"][0]["counters"]
     return figures["fetched_bytes"]
 
 
@@ -111,7 +111,10 @@ def test_a_model_in_a_bucket_loads_by_its_plain_id(moto, mount_bucket, client) -
 
 
 def test_parts_are_fetched_once_however_many_read(moto, mount_bucket, base) -> None:
-    moto.fill("models", "llama", repository("tiny"))
+    # Alone in its model: who loads one file is brought the next ones too.
+    empty = base / "empty"
+    empty.mkdir()
+    moto.fill("models", "llama", empty)
     big = base / "big.bin"
     big.write_bytes(bytes((at * 7 + at // 4096) % 256 for at in range(16 * MIB)))
     moto.boto(PARTS, "models", "llama/big.bin", str(6 * MIB), big)
@@ -119,7 +122,7 @@ def test_parts_are_fetched_once_however_many_read(moto, mount_bucket, base) -> N
     path = mounted.model / "big.bin"
     with ThreadPoolExecutor(4) as readers:
         hashes = list(readers.map(lambda _: mounted.read_all(path)[path], range(4)))
-    assert set(hashes) == {sha256_of_files(base)["big.bin"]}
+    assert set(hashes) == {sha256_of(big)}
     assert fetched(mounted) == 16 * MIB
 
 
@@ -137,10 +140,13 @@ def test_an_overwritten_object_is_a_new_commit_and_the_old_version_reads_on(moto
     assert mounted.commit() != old
 
 
-def test_a_public_bucket_needs_no_key(moto, mount_bucket) -> None:
+def test_a_public_object_needs_no_key_and_a_private_one_is_refused(moto, mount_bucket) -> None:
     moto.fill("models", "llama", repository("tiny"))
+    moto.boto("s3.put_object_acl(Bucket='models', Key='llama/README.md', ACL='public-read')")
     mounted = mount_bucket(variables={}, settings=", anonymous: true")
     assert mounted.text(mounted.model / "README.md") == "# tiny\n"
+    refused = run(["cat", mounted.model / "config.json"], mounted.environment())
+    assert "Permission denied" in refused.err, str(refused)
 
 
 def test_a_web_identity_is_changed_into_a_key(moto, mount_bucket, base) -> None:
