@@ -5,10 +5,10 @@ CASE ?=
 export MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full bench fuzz check setup clean
+.PHONY: help demo test test-full image coverage bench bench-micro fuzz check setup clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## mount, and let a real client load a real model through it (MODEL=org/name: from the real Hub)
 	@tests/demo/run.sh
@@ -21,12 +21,23 @@ test: check ## every test: unit, mount, and the real clients' scenarios
 test-full: check ## the same, and what is too slow for every change
 	MODELS_RUNS=50000 cargo test --workspace -- --include-ignored
 	tests/fuzz.sh 300
-	tests/setup.sh clients
+	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --no-run
+	tests/setup.sh full
+	deploy/docker/image.sh
 	tests/clients/run.sh --full
+
+image: ## a container image with static programs (IMAGE=name; PROGRAMS=dir: from programs that are built already)
+	@deploy/docker/image.sh
+
+coverage: ## which lines the tests run, as pages in target/coverage/html (COVERAGE="--lib": only these tests)
+	@tests/coverage.sh $(COVERAGE)
 
 comma := ,
 bench: ## compare with downloads, other mounts and the plain disk (CASE=name,name: only these)
 	@tests/bench/run.sh $(subst $(comma), ,$(CASE))
+
+bench-micro: ## the block map, the database's batches and the parsers alone (CASE=part of a name)
+	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} -- $(CASE)
 
 # Seconds for each parser.
 FUZZ_SECONDS ?= 60
@@ -36,6 +47,7 @@ fuzz: ## libFuzzer on every parser of foreign input (FUZZ_SECONDS=60 for each)
 check: setup ## format, lints, layers and documentation
 	cargo fmt --all --check
 	cargo fmt --all --check --manifest-path tests/clients/rust/Cargo.toml
+	cargo fmt --all --check --manifest-path tests/bench/micro/Cargo.toml
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --test layers
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -4,7 +4,10 @@
 #   tests/setup.sh build     what a build of weightfs and its own tests need
 #   tests/setup.sh demo      also the model, the Python client and the engine of the demo
 #   tests/setup.sh bench     also the servers and the clients that the benchmark compares with
+#   tests/setup.sh image     what the container image is built with
+#   tests/setup.sh coverage  also what measures which lines tests run
 #   tests/setup.sh clients   also the old clients and the hf-hub crate's program
+#   tests/setup.sh full      also ModelExpress's command line
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -16,8 +19,8 @@ cd "$(dirname "$0")/.."
 
 what=${1:-build}
 case $what in
-build | bench | demo | clients) ;;
-*) fail "what is '$what'? Use build, bench, demo or clients." ;;
+build | image | coverage | bench | demo | clients | full) ;;
+*) fail "what is '$what'? Use build, image, coverage, bench, demo, clients or full." ;;
 esac
 
 mkdir -p target
@@ -27,7 +30,17 @@ flock --wait 1800 9 || fail "another set-up holds target/.setup.lock for half an
 
 require_packages "$what"
 require_rust
-[ "$what" = build ] && exit 0
+case $what in
+build) exit 0 ;;
+image)
+    require_rust_target x86_64-unknown-linux-musl
+    exit 0
+    ;;
+coverage)
+    require_coverage
+    exit 0
+    ;;
+esac
 
 require_python
 require_venv main
@@ -43,3 +56,6 @@ done
 require_venv modelexpress
 require_venv s3
 require_rust_client hf-hub-client
+[ "$what" = clients ] && exit 0
+
+require_modelexpress_cli

@@ -6,6 +6,7 @@ pub mod client;
 mod code;
 mod grpc;
 mod jobs;
+pub mod position;
 pub mod remote;
 pub mod service;
 pub mod socket;

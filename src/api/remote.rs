@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 use super::wire::api::api_service_client::ApiServiceClient;
@@ -42,12 +42,12 @@ impl Remote {
     /// `timeout` holds for the connection and for each answer that is no stream.
     pub async fn connect(endpoint: &str, timeout: Duration, token: Option<&Token>) -> Result<Self, RemoteError> {
         let unreachable = |cause: String| RemoteError::Unreachable { endpoint: endpoint.to_owned(), cause };
-        let place = Endpoint::from_shared(endpoint.to_owned()).map_err(|cause| unreachable(cause.to_string()))?;
+        let place = place(endpoint).map_err(|cause| unreachable(deepest(&cause)))?;
         let token = token.map(|token| format!("Bearer {}", token.secret()).parse());
         let token = token.transpose().map_err(|_| RemoteError::Token { endpoint: endpoint.to_owned() })?;
         let channel = match tokio::time::timeout(timeout, place.connect()).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(unreachable(deepest(&error))),
+            Ok(Err(error)) => return Err(unreachable(with_advice(deepest(&error)))),
             Err(_) => return Err(unreachable(format!("nothing within {} s", timeout.as_secs()))),
         };
         Ok(Self { channel, endpoint: endpoint.to_owned(), timeout, token })
@@ -108,6 +108,22 @@ impl Remote {
             Ok(Err(status)) => Err(RemoteError::Refused { endpoint, message: status.message().to_owned() }),
             Err(_) => Err(RemoteError::Late { endpoint, after }),
         }
+    }
+}
+
+/// With the certificates that this machine trusts, or those of SSL_CERT_FILE, for `https://`.
+fn place(endpoint: &str) -> Result<Endpoint, tonic::transport::Error> {
+    let place = Endpoint::from_shared(endpoint.to_owned())?;
+    match place.uri().scheme_str() {
+        Some("https") => place.tls_config(ClientTlsConfig::new().with_native_roots()),
+        _ => Ok(place),
+    }
+}
+
+fn with_advice(cause: String) -> String {
+    match cause.contains("certificate") {
+        true => format!("{cause} (SSL_CERT_FILE names a file with certificates to trust)"),
+        false => cause,
     }
 }
 

@@ -12,6 +12,7 @@ pub fn reply(status: NodeStatus) -> proto::StatusReply {
         uptime_seconds: status.uptime.as_secs(),
         cache_directory: status.cache_directory.display().to_string(),
         cached_bytes: status.cached_bytes,
+        service: status.service.map(|address| address.to_string()),
         mounts: status.mounts.into_iter().map(mount).collect(),
         repos: status.repos.into_iter().map(repo).collect(),
         limit_bytes: status.space.limit,

@@ -5,7 +5,7 @@ use crate::db::{CHUNK_BLOCKS, StoredChunk};
 use crate::types::{BLOCK_SIZE, BlockIndex, BlockRange};
 
 /// The hot copy of the record. A set bit is never set before the bytes are in the file.
-pub(super) struct BlockMap {
+pub struct BlockMap {
     size: u64,
     words: Vec<Word>,
     sums: Mutex<Vec<u128>>,
@@ -22,7 +22,7 @@ struct Word {
 }
 
 impl BlockMap {
-    pub(super) fn new(size: u64, recorded: Vec<StoredChunk>) -> Self {
+    pub fn new(size: u64, recorded: Vec<StoredChunk>) -> Self {
         let blocks = BlockRange::whole(size).len();
         let map = Self {
             size,
@@ -74,7 +74,7 @@ impl BlockMap {
         }
     }
 
-    pub(super) fn has_all(&self, blocks: BlockRange) -> bool {
+    pub fn has_all(&self, blocks: BlockRange) -> bool {
         blocks.iter().all(|block| self.has(block))
     }
 
@@ -89,7 +89,7 @@ impl BlockMap {
         word.written.load(Ordering::Acquire) & bit != 0
     }
 
-    pub(super) fn is_checked(&self, block: BlockIndex) -> bool {
+    pub fn is_checked(&self, block: BlockIndex) -> bool {
         let (word, bit) = self.at(block);
         // Both: a check that ends after its block was forgotten says nothing of what comes next.
         word.checked.load(Ordering::Acquire) & word.present.load(Ordering::Acquire) & bit != 0
@@ -113,7 +113,7 @@ impl BlockMap {
     }
 
     /// The block's bytes are in the file and hash to `sum`.
-    pub(super) fn land(&self, block: BlockIndex, sum: u128) {
+    pub fn land(&self, block: BlockIndex, sum: u128) {
         self.sums.lock()[block.0 as usize] = sum;
         let (word, bit) = self.at(block);
         word.written.fetch_or(bit, Ordering::Release);

@@ -52,6 +52,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// For tests/bench/micro.
+#[cfg(feature = "benching")]
+pub use block_map::BlockMap;
+
 pub use adopt::{Adopted, Sharing};
 pub use changes::SealChanges;
 pub use evict::Evicted;

@@ -82,8 +82,8 @@ fn validate(config: Result<Config, ConfigError>, format: Format) -> anyhow::Resu
         Ok(config) => config,
         Err(error) if format.is_human() => bail!("{error}"),
         Err(error) => {
-            let text = error.to_string();
-            return format.finish("", json!({ "valid": false }), Some(text));
+            let errors: Vec<_> = error.all().iter().map(ConfigError::to_string).collect();
+            return format.finish("", json!({ "valid": false, "errors": errors }), Some(error.to_string()));
         }
     };
     let mut lines = String::new();

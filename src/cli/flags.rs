@@ -31,7 +31,7 @@ pub fn is_quiet(config: &Config) -> bool {
     config.source("logging.level") == Some(&Source::CommandLine(QUIET))
 }
 
-/// The flags of those commands that may start a daemon.
+/// More flags of those commands that may start a daemon.
 pub type DaemonFlags = SettingFlags<OfDaemon>;
 /// The same and those of the one that serves other machines.
 pub type ServeFlags = SettingFlags<OfServe>;
@@ -277,6 +277,10 @@ mod tests {
         assert_eq!(parse("weightfs --log-level debug status").unwrap(), expected);
         assert_eq!(parse("weightfs status --log-level debug").unwrap(), expected);
         assert_eq!(parse("weightfs mount /x").unwrap(), []);
+        let cache = vec![("cache.directory", "`/c`".to_owned())];
+        for line in ["weightfs --cache-path /c model list", "weightfs model list --cache-directory /c"] {
+            assert_eq!(parse(line).unwrap(), cache, "{line}");
+        }
     }
 
     #[test]

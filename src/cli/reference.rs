@@ -11,7 +11,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from src/cli: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
 
-This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. [CONFIGURATION.md](CONFIGURATION.md) has every
+This is what `weightfs --help` and `weightfs COMMAND --help` say; `-h` is shorter. The options of every command stand under the first
+heading only; they may be written before a command or after it. [CONFIGURATION.md](CONFIGURATION.md) has every
 setting. What `--format json` and `json-pretty` print is described at the end.
 ";
 
@@ -24,6 +25,7 @@ One object. A field is never removed or renamed; more may come.
 |---|---|
 | `daemons[]` | every daemon below the runtime directory; empty if none runs |
 | `.pid`, `.version`, `.uptime_seconds` | of the daemon |
+| `.service` | where it answers other machines (`weightfs serve`), `HOST:PORT`; null if it does not |
 | `.cache.directory`, `.cache.cached_bytes` | its cache, and how many bytes of contents are in it |
 | `.cache.limit_bytes`, `.cache.free_bytes` | how many it may hold (null without a limit), and how many may come before something must go, by the limit and the disk |
 | `.mounts[]` | `directory`, `endpoint`, `offline`, `authenticated` (a token is used), `allow_other`, `detached` (lazily unmounted, still in use), `passthrough` (`on`, or `off: ` and why complete files are served by the daemon), `drop_behind_bytes` |
@@ -52,7 +54,7 @@ The fields that ModelExpress's command line has are there under its names, ours 
 | `health` | `version`, `status`, `uptime` (seconds) |
 | `api send` | what the service answered |
 | `config show` | `config_file`, `remarks[]`, `settings[]`: `key`, `value`, `variable`, `layer` (`default`, `file`, `environment`, `command line`), `from`, and for a file `file` and `line` |
-| `config validate`, `--validate-config` | the same with `success`, `valid`; or `error` |
+| `config validate`, `--validate-config` | the same with `success`, `valid`; or `error`, and `errors[]`: each by itself |
 | `config init` | `success`, `path` |
 
 `path` is the folder of the model's files in a mount of this machine, and null while nothing is mounted there. An error is
@@ -70,8 +72,16 @@ pub fn reference() -> String {
         page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
     };
     add("weightfs", &mut root);
-    add_all("weightfs", &mut root, &mut add);
+    add_all("weightfs", &mut root, &mut |name, command| add(name, &mut without_common(command)));
     page + JSON
+}
+
+/// What every command has is told once.
+fn without_common(command: &clap::Command) -> clap::Command {
+    command.clone().mut_args(|argument| {
+        let is_common = argument.is_global_set();
+        argument.hide(is_common)
+    })
 }
 
 /// The commands below `above`, each followed by its own; those that nobody types are left out.

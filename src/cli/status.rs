@@ -60,6 +60,7 @@ fn json(statuses: &[StatusReply]) -> Value {
             "pid": status.pid,
             "version": status.version,
             "uptime_seconds": status.uptime_seconds,
+            "service": status.service,
             "cache": {
                 "directory": status.cache_directory,
                 "cached_bytes": status.cached_bytes,
@@ -87,14 +88,16 @@ fn tables(statuses: &[StatusReply], terminal: bool) -> String {
         // Writing into a string cannot fail.
         let _ = writeln!(
             text,
-            "Cache {} with {}; weightfs {}, pid {}, up {}\n{}\n",
+            "Cache {} with {}; weightfs {}, pid {}, up {}\n{}\n{}",
             status.cache_directory,
             size(status.cached_bytes),
             status.version,
             status.pid,
             age(Duration::from_secs(status.uptime_seconds)),
             room(status),
+            status.service.as_ref().map_or(String::new(), |address| format!("Serving other machines on {address}\n")),
         );
+        text.push('\n');
         push(&mut text, mounts(&status.mounts, terminal));
         text.push('\n');
         match status.repos.as_slice() {
@@ -160,6 +163,7 @@ mod tests {
             cached_bytes: 3 << 30,
             limit_bytes: Some(100 << 30),
             free_bytes: 50 << 30,
+            service: None,
             mounts: vec![
                 mount.clone(),
                 MountStatus {
@@ -205,9 +209,18 @@ Limit 100.0 GiB, room for 50.0 GiB more
     }
 
     #[test]
+    fn who_serves_other_machines_says_where() {
+        let serving = StatusReply { service: Some("0.0.0.0:8001".to_owned()), ..status() };
+        assert_eq!(json(std::slice::from_ref(&serving))["daemons"][0]["service"], "0.0.0.0:8001");
+        let text = tables(&[serving], false);
+        assert!(text.contains("50.0 GiB more\nServing other machines on 0.0.0.0:8001\n\n MOUNT"), "{text}");
+    }
+
+    #[test]
     fn json_has_every_field() {
         let json = json(&[status()]);
         let daemon = &json["daemons"][0];
+        assert_eq!(daemon["service"], Value::Null);
         assert_eq!(daemon["pid"], 4711);
         assert_eq!(daemon["version"], "0.1.0");
         assert_eq!(daemon["uptime_seconds"], 3725);

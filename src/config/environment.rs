@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use mount_helper::{HOLDER_VARIABLE, STANDBY_VARIABLE};
 
 use super::error::ConfigError;
+use super::faults::Faults;
 use super::layers::{Given, Layer, Source, Written};
 use super::model_express::{self, Meaning};
 use super::settings::{SETTINGS, Setting, setting};
@@ -85,36 +86,36 @@ impl Surroundings {
 }
 
 /// `WEIGHTFS_CACHE_DIRECTORY` and its like. A name that no setting has is an error, since it was meant to do something.
-pub fn own_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
+pub(super) fn own_layer(surroundings: &Surroundings, faults: &mut Faults) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in surroundings.variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         match SETTINGS.iter().find(|setting| setting.variable() == *name) {
             // Before anything else: a service may be called weightfs-server, and WEIGHTFS_SERVER_PORT is a setting.
             _ if is_service_link(name, value) => {}
-            Some(setting) => give(&mut layer, setting, surroundings.given(name, value))?,
+            Some(setting) => give(&mut layer, setting, surroundings.given(name, value), faults),
             None if OWN.contains(&name.as_str()) => {}
             None => {
                 let allowed: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
                 let allowed = format!("{CONFIG_VARIABLE}, {}", allowed.join(", "));
-                return Err(ConfigError::UnknownVariable { name: name.clone(), allowed });
+                faults.add(ConfigError::UnknownVariable { name: name.clone(), allowed });
             }
         }
     }
-    Ok(layer)
+    layer
 }
 
 /// The settings under the names that a ModelExpress deployment has for them, and what is to be told of the others. They
 /// are no errors: the variables of its other programs may stand beside ours.
-pub fn model_express_layer(surroundings: &Surroundings) -> Result<(Layer, Vec<String>), ConfigError> {
+pub(super) fn model_express_layer(surroundings: &Surroundings, faults: &mut Faults) -> (Layer, Vec<String>) {
     let (mut layer, mut remarks) = (Layer::default(), Vec::new());
     let variables = surroundings.variables.iter().filter(|(name, _)| name.starts_with(model_express::PREFIX));
     for (name, value) in variables.filter(|(name, value)| !is_service_link(name, value)) {
         match model_express::meaning(name) {
             // The name that follows from the key comes first in the alphabet, and wins.
             Meaning::Setting(setting) if layer.0.contains_key(setting.key) => {
-                setting.check(&surroundings.given(name, value))?;
+                faults.good(setting.check(&surroundings.given(name, value)));
             }
-            Meaning::Setting(setting) => give(&mut layer, setting, surroundings.given(name, value))?,
+            Meaning::Setting(setting) => give(&mut layer, setting, surroundings.given(name, value), faults),
             Meaning::Foreign => {}
             Meaning::Unknown => {
                 remarks
@@ -122,7 +123,7 @@ pub fn model_express_layer(surroundings: &Surroundings) -> Result<(Layer, Vec<St
             }
         }
     }
-    Ok((layer, remarks))
+    (layer, remarks)
 }
 
 /// Kubernetes sets `NAME_SERVICE_HOST`, `NAME_PORT=tcp://…` and more for every service of a namespace; one may be called
@@ -143,22 +144,22 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 /// HF_ENDPOINT, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, read as the Hub's own clients read them. Those that say where a
 /// token is are for [`super::token`].
-pub fn hub_layer(surroundings: &Surroundings) -> Result<Layer, ConfigError> {
+pub(super) fn hub_layer(surroundings: &Surroundings, faults: &mut Faults) -> Layer {
     let mut layer = Layer::default();
     if let (Some(value), Some(setting)) = (surroundings.variable("HF_ENDPOINT"), setting("hub.endpoint")) {
-        give(&mut layer, setting, surroundings.given("HF_ENDPOINT", value))?;
+        give(&mut layer, setting, surroundings.given("HF_ENDPOINT", value), faults);
     }
     let first = OFFLINE_VARIABLES.into_iter().find_map(|name| surroundings.variable(name).map(|value| (name, value)));
     if let (Some((name, value)), Some(setting)) = (first, setting("hub.offline")) {
         // Any other word means no to the clients; it must not be an error here.
         let on = ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str());
-        give(&mut layer, setting, surroundings.given(name, if on { "true" } else { "false" }))?;
+        give(&mut layer, setting, surroundings.given(name, if on { "true" } else { "false" }), faults);
     }
-    Ok(layer)
+    layer
 }
 
-fn give(layer: &mut Layer, setting: &'static Setting, given: Given) -> Result<(), ConfigError> {
-    setting.check(&given)?;
-    layer.0.insert(setting.key, given);
-    Ok(())
+fn give(layer: &mut Layer, setting: &'static Setting, given: Given, faults: &mut Faults) {
+    if faults.good(setting.check(&given)).is_some() {
+        layer.0.insert(setting.key, given);
+    }
 }

@@ -26,4 +26,16 @@ pub enum ConfigError {
     Unreadable { path: PathBuf, cause: io::Error },
     #[error("no home directory is known for uid {uid}: set HOME, or XDG_CACHE_HOME and XDG_CONFIG_HOME")]
     NoHome { uid: u32 },
+    #[error("{} settings are wrong:{}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    Several(Vec<ConfigError>),
+}
+
+impl ConfigError {
+    /// Each by itself.
+    pub fn all(&self) -> &[ConfigError] {
+        match self {
+            ConfigError::Several(faults) => faults,
+            fault => std::slice::from_ref(fault),
+        }
+    }
 }

@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::environment::Surroundings;
 use super::error::ConfigError;
+use super::faults::Faults;
 use super::layers::{Given, Layer, Source, Written};
 use super::model_express;
 use super::settings::{SETTINGS, Setting, setting};
@@ -15,64 +16,74 @@ use super::settings::{SETTINGS, Setting, setting};
 /// A configuration is a page; anything longer is the wrong file.
 const MAX_BYTES: u64 = 1 << 20;
 
-pub fn read(path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigError> {
+/// What is good of it; the rest goes to `faults`.
+pub(super) fn read(path: &Path, surroundings: &Surroundings, faults: &mut Faults) -> Layer {
+    let text = faults.good(text(path));
+    text.map_or_else(Layer::default, |text| parse(&text, path, surroundings, faults))
+}
+
+fn text(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
     if length > MAX_BYTES {
         return Err(unreadable(std::io::Error::other(format!("it has {length} bytes, more than {MAX_BYTES}"))));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    parse(&text, path, surroundings)
+    std::fs::read_to_string(path).map_err(unreadable)
 }
 
-pub(super) fn parse(text: &str, path: &Path, surroundings: &Surroundings) -> Result<Layer, ConfigError> {
-    let syntax = |cause: serde_saphyr::Error| ConfigError::Syntax { path: path.to_owned(), cause: cause.to_string() };
-    let tree: Option<Spanned<Tree>> = serde_saphyr::from_str(text).map_err(syntax)?;
-    let mut file = File { path, surroundings, layer: Layer::default() };
-    match tree.map(|tree| tree.value) {
-        None | Some(Tree::Scalar(Written::Null)) => {}
-        Some(Tree::Map(entries)) => file.take_map("", entries)?,
-        Some(Tree::Scalar(_)) => {
-            let cause = format!("expected groups of settings: {}", allowed_below(""));
-            return Err(ConfigError::Syntax { path: path.to_owned(), cause });
+pub(super) fn parse(text: &str, path: &Path, surroundings: &Surroundings, faults: &mut Faults) -> Layer {
+    let syntax = |cause: String| ConfigError::Syntax { path: path.to_owned(), cause };
+    let mut file = File { path, surroundings, layer: Layer::default(), faults };
+    match serde_saphyr::from_str(text).map(|tree: Option<Spanned<Tree>>| tree.map(|tree| tree.value)) {
+        Err(cause) => file.faults.add(syntax(cause.to_string())),
+        Ok(None | Some(Tree::Scalar(Written::Null))) => {}
+        Ok(Some(Tree::Map(entries))) => file.take_map("", entries),
+        Ok(Some(Tree::Scalar(_))) => {
+            file.faults.add(syntax(format!("expected groups of settings: {}", allowed_below(""))));
         }
     }
-    Ok(file.layer)
+    file.layer
 }
 
 struct File<'a> {
     path: &'a Path,
     surroundings: &'a Surroundings,
     layer: Layer,
+    faults: &'a mut Faults,
 }
 
 impl File<'_> {
     /// Takes the keys below `group`, which is empty or ends with a dot.
-    fn take_map(&mut self, group: &str, entries: Vec<(String, Spanned<Tree>)>) -> Result<(), ConfigError> {
+    fn take_map(&mut self, group: &str, entries: Vec<(String, Spanned<Tree>)>) {
         for (name, Spanned { value, referenced, .. }) in entries {
-            let key = format!("{group}{name}");
             let place = Source::File { path: self.path.to_owned(), line: referenced.line() };
-            // One way to write a key, so that no key is given twice.
-            let known = setting(&key).or_else(|| model_express::key(&key)).filter(|_| !name.contains('.'));
-            match (known, value) {
-                (Some(setting), value) => self.give(setting, &key, value, place)?,
-                (None, value) if key == model_express::POLICY_KEY => check_policy(value, place)?,
-                (None, Tree::Map(below)) if is_group(&key) => self.take_map(&format!("{key}."), below)?,
-                // `cache:` with nothing below it sets nothing.
-                (None, Tree::Scalar(Written::Null)) if is_group(&key) => {}
-                (None, _) if is_group(&key) => {
-                    let group = format!("{key}.");
-                    return Err(ConfigError::UnknownKey { place, key, allowed: allowed_below(&group) });
-                }
-                (None, _) => {
-                    return Err(match model_express::advice(&key) {
-                        Some(advice) => ConfigError::ForeignKey { place, key, advice },
-                        None => ConfigError::UnknownKey { place, key, allowed: allowed_below(group) },
-                    });
-                }
-            }
+            let taken = self.take(group, &name, value, place);
+            self.faults.good(taken);
         }
-        Ok(())
+    }
+
+    fn take(&mut self, group: &str, name: &str, value: Tree, place: Source) -> Result<(), ConfigError> {
+        let key = format!("{group}{name}");
+        // One way to write a key, so that no key is given twice.
+        let known = setting(&key).or_else(|| model_express::key(&key)).filter(|_| !name.contains('.'));
+        match (known, value) {
+            (Some(setting), value) => self.give(setting, &key, value, place),
+            (None, value) if key == model_express::POLICY_KEY => check_policy(value, place),
+            (None, Tree::Map(below)) if is_group(&key) => {
+                self.take_map(&format!("{key}."), below);
+                Ok(())
+            }
+            // `cache:` with nothing below it sets nothing.
+            (None, Tree::Scalar(Written::Null)) if is_group(&key) => Ok(()),
+            (None, _) if is_group(&key) => {
+                let allowed = allowed_below(&format!("{key}."));
+                Err(ConfigError::UnknownKey { place, key, allowed })
+            }
+            (None, _) => Err(match model_express::advice(&key) {
+                Some(advice) => ConfigError::ForeignKey { place, key, advice },
+                None => ConfigError::UnknownKey { place, key, allowed: allowed_below(group) },
+            }),
+        }
     }
 
     /// `name` is the key as it is written.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::faults::Faults;
 use super::{Places, Settings, Surroundings, file};
 
 pub fn yaml(bytes: &[u8]) {
@@ -13,8 +14,11 @@ pub fn yaml(bytes: &[u8]) {
         uid: 1000,
     };
     let places = Places::find(&surroundings).expect("a home is enough");
-    match file::parse(text, Path::new("/etc/weightfs/config.yaml"), &surroundings) {
-        Ok(layer) => drop(Settings::from_layers(&[layer], &places).map_err(|error| error.to_string())),
-        Err(error) => assert!(!error.to_string().is_empty()),
+    let mut faults = Faults::default();
+    let layer = file::parse(text, Path::new("/etc/weightfs/config.yaml"), &surroundings, &mut faults);
+    // What is good of it is good, whatever else is wrong.
+    Settings::from_layers(&[layer], &places).expect("a layer holds what was checked");
+    if let Err(error) = faults.into_result() {
+        assert!(!error.to_string().is_empty() && !error.all().is_empty());
     }
 }

@@ -5,6 +5,7 @@
 
 mod environment;
 mod error;
+mod faults;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -33,6 +34,8 @@ pub use value::{
 
 use std::path::PathBuf;
 
+use faults::Faults;
+
 /// The settings of one run and where each came from.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -50,17 +53,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file and the environment and lays `command_line` over them. `file` is that of `--config`.
+    /// Reads the file and the environment and lays `command_line` over them. `file` is that of `--config`. The error tells all
+    /// that is wrong.
     pub fn load(command_line: Layer, file: Option<PathBuf>, surroundings: Surroundings) -> Result<Self, ConfigError> {
         let places = Places::find(&surroundings)?;
-        let (model_express, remarks) = environment::model_express_layer(&surroundings)?;
-        let own = environment::own_layer(&surroundings)?;
-        let mut layers = vec![command_line, own, model_express, environment::hub_layer(&surroundings)?];
+        let mut faults = Faults::default();
+        let (model_express, remarks) = environment::model_express_layer(&surroundings, &mut faults);
+        let own = environment::own_layer(&surroundings, &mut faults);
+        let mut layers = vec![command_line, own, model_express, environment::hub_layer(&surroundings, &mut faults)];
         let named = surroundings.config_file(file.clone());
         let read_file = named.or_else(|| Some(places.config_file.clone()).filter(|path| path.exists()));
         if let Some(path) = &read_file {
-            layers.push(file::read(path, &surroundings)?);
+            layers.push(file::read(path, &surroundings, &mut faults));
         }
+        faults.into_result()?;
         let settings = Settings::from_layers(&layers, &places)?;
         Ok(Self { settings, places, surroundings, file, read_file, remarks, layers })
     }

@@ -125,7 +125,7 @@ fn read<T: Value>(layers: &[Layer], key: &str) -> Result<Option<T>, ConfigError>
 settings! {
     cache_directory: PathBuf {
         key: "cache.directory",
-        flag: Flag::Daemon("cache-directory"),
+        flag: Flag::All("cache-directory"),
         default: |places: &Places| places.cache.clone(),
         shown: "/var/cache/weightfs for root, else $XDG_CACHE_HOME/weightfs (~/.cache/weightfs)",
         help: "Where fetched bytes, the database and what clients write are kept. One daemon serves one cache directory"

@@ -457,3 +457,17 @@ fn a_service_has_an_address_without_a_port_and_a_port_of_its_own() {
         assert!(said.contains("`server.host`") && said.contains("without a port"), "{said}");
     }
 }
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let yaml = "cache:\n  memory_bytes: lots\n  sice: 1\nhub: 3\nlogging:\n  level: debug\n";
+    let variables = [("WEIGHTFS_LOGGING_FORMAT", "loud"), ("WEIGHTFS_TYPO", "1"), ("MODEL_EXPRESS_SERVER_PORT", "x")];
+    let error = load(yaml, &variables).unwrap_err();
+    let all: Vec<_> = error.all().iter().map(ConfigError::to_string).collect();
+    assert_eq!(all.len(), 6, "{error}");
+    for part in ["SERVER_PORT", "FORMAT", "TYPO", "line 2: `cache.memory_bytes`", "line 3", "line 4"] {
+        assert!(all.iter().any(|text| text.contains(part)), "{part} is missing in {error}");
+    }
+    assert!(error.to_string().starts_with("6 settings are wrong:\n  "), "{error}");
+    assert_eq!(load("cache: {sice: 1}", &[]).unwrap_err().all().len(), 1, "one is told as before");
+}

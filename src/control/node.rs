@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -74,6 +75,8 @@ pub struct NodeStatus {
     pub cache_directory: PathBuf,
     pub cached_bytes: u64,
     pub space: SpaceState,
+    /// Where it answers other machines, once it does.
+    pub service: Option<SocketAddr>,
     pub mounts: Vec<MountState>,
     pub repos: Vec<RepoRow>,
     pub counters: Vec<(&'static str, u64)>,
@@ -108,6 +111,7 @@ pub struct Node {
     /// What the daemon itself works with: a mount over it would make the daemon wait for itself.
     own_paths: Vec<PathBuf>,
     started: Instant,
+    service: OnceLock<SocketAddr>,
     register: Mutex<Register>,
     /// Ticks when the register changed.
     changes: watch::Sender<()>,
@@ -122,6 +126,7 @@ impl Node {
             cache_directory,
             own_paths,
             started: Instant::now(),
+            service: OnceLock::new(),
             register: Mutex::default(),
             changes: watch::Sender::new(()),
         })
@@ -262,6 +267,11 @@ impl Node {
         work.await.unwrap_or_else(|_| Err(io::Error::other("it broke off"))).map_err(ControlError::Upgrade)
     }
 
+    /// From now on other machines are answered there.
+    pub fn serves_at(&self, address: SocketAddr) {
+        let _ = self.service.set(address);
+    }
+
     pub async fn status(self: &Arc<Self>) -> Result<NodeStatus, ControlError> {
         let node = self.clone();
         let look = move || {
@@ -272,6 +282,7 @@ impl Node {
                 cache_directory: node.cache_directory.clone(),
                 cached_bytes: node.plane.cached_bytes()?,
                 space: node.plane.space(),
+                service: node.service.get().copied(),
                 mounts: node.states(),
                 repos: node.plane.repos()?,
                 counters: node.plane.counters(),

@@ -224,17 +224,32 @@ async fn serve(
             bail!("ended by {name} before anything was done");
         }
     }
-    tokio::select! {
-        () = node.ended() => info!("the last mount and job are gone"),
+    let patience = serving.and_then(|serving| serving.patience);
+    let name = tokio::select! {
+        () = node.ended() => {
+            info!("the last mount and job are gone");
+            return Ok(End::Unneeded);
+        }
         name = signals.next() => {
-            if let Some(patience) = serving.and_then(|serving| serving.patience) {
+            if let Some(patience) = patience {
                 running.drain(name, patience, signals).await;
             }
-            info!("{name}: unmounting everything");
-            node.end(UNMOUNT).await;
+            name
         }
-        Some(()) = orders.recv() => return Ok(End::HandOver),
-    }
+        Some(()) = orders.recv() => {
+            // Mounts are served meanwhile. Whoever wants the end now gets it.
+            let insisted = match patience {
+                Some(patience) => running.drain("the next daemon waits", patience, signals).await,
+                None => None,
+            };
+            match insisted {
+                Some(name) => name,
+                None => return Ok(End::HandOver),
+            }
+        }
+    };
+    info!("{name}: unmounting everything");
+    node.end(UNMOUNT).await;
     Ok(End::Unneeded)
 }
 

@@ -163,16 +163,21 @@ impl Running {
         }
     }
 
-    /// Lets other machines have their answers, until `patience` ends or somebody insists by another signal.
-    pub(super) async fn drain(&self, name: &str, patience: Duration, signals: &mut Signals) {
-        let Some(service) = self.service.get() else { return };
-        info!("{name}: answering what is under way, for {} s at the most", patience.as_secs());
+    /// Lets other machines have their answers, until `patience` ends or somebody insists by a signal, which is the answer.
+    pub(super) async fn drain(&self, why: &str, patience: Duration, signals: &mut Signals) -> Option<&'static str> {
+        let service = self.service.get()?;
+        info!("{why}: answering what is under way, for {} s at the most", patience.as_secs());
         tokio::select! {
-            drained = tokio::time::timeout(patience, service.drain()) => match drained {
-                Ok(()) => {}
-                Err(_) => warn!("answers that are not done by now are broken off"),
-            },
-            again = signals.next() => warn!("{again}: answers under way are broken off"),
+            drained = tokio::time::timeout(patience, service.drain()) => {
+                if drained.is_err() {
+                    warn!("answers that are not done by now are broken off");
+                }
+                None
+            }
+            name = signals.next() => {
+                warn!("{name}: answers under way are broken off");
+                Some(name)
+            }
         }
     }
 
@@ -262,7 +267,8 @@ impl Opening {
     async fn open(self, listener: TcpListener) -> io::Result<()> {
         let token = self.serving.order.token.clone();
         let is_open = token.is_none();
-        let service = Service::start(listener, self.node, self.shelf, token).await?;
+        let service = Service::start(listener, self.node.clone(), self.shelf, token).await?;
+        self.node.serves_at(service.address);
         info!(address = %service.address, "serving other machines");
         if is_open && service::is_public(service.address.ip()) {
             warn!(

@@ -208,17 +208,34 @@ impl Database {
         .await
     }
 
-    /// Another sealed content of the same bytes.
-    pub fn equal(&self, blob: &Blob) -> Result<Option<Blob>, DbError> {
+    /// The other sealed contents of the same bytes.
+    pub fn equal(&self, blob: &Blob) -> Result<Vec<Blob>, DbError> {
         self.read(|db| {
             let mut query = db.prepare_cached(
                 "SELECT other.name, other.size FROM blobs JOIN blobs AS other
                      ON other.sha256 = blobs.sha256 AND other.size = blobs.size AND other.id != blobs.id
                  WHERE blobs.name = ?1 AND blobs.size = ?2
-                   AND blobs.sealed_at IS NOT NULL AND other.sealed_at IS NOT NULL LIMIT 1",
+                   AND blobs.sealed_at IS NOT NULL AND other.sealed_at IS NOT NULL",
             )?;
-            Ok(query.query_row(key(blob), stored_blob).optional()?.flatten())
+            let rows = query.query_map(key(blob), stored_blob)?;
+            rows.filter_map(Result::transpose).collect()
         })
+    }
+
+    /// The one file of this sealed blob and others of equal content looks different now.
+    pub async fn restamp_all(&self, blob: Blob, before: FileStamp, now: FileStamp) -> Result<(), DbError> {
+        self.write(move |db| {
+            let (name, size) = key(&blob);
+            let stamps = params![name, size, before.size as i64, before.ctime_ns, now.size as i64, now.ctime_ns];
+            db.execute(
+                "UPDATE blobs SET file_size = ?5, file_ctime_ns = ?6
+                 WHERE sha256 = (SELECT sha256 FROM blobs WHERE name = ?1 AND size = ?2) AND size = ?2
+                   AND file_size = ?3 AND file_ctime_ns = ?4 AND sealed_at IS NOT NULL",
+                stamps,
+            )?;
+            Ok(())
+        })
+        .await
     }
 
     /// The file of a sealed blob looks different now, and is still what was proved.

@@ -6,6 +6,8 @@
 //! - `shards` says which files of a model come next.
 
 mod ahead;
+#[cfg(feature = "benching")]
+pub mod benching;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -21,6 +21,10 @@ MountOver = Callable[..., Mount]
 NewClient = Callable[..., Client]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--test-model", metavar="ORG/NAME", help="a model of the real Hub, for test_service.py alone")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield

@@ -1,40 +1,15 @@
 """The client of ModelExpress, as it is published, against `weightfs serve`."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.paths import venv_bin
+from harness.modelexpress import INSTALL, WITHOUT_TORCH, ask
 from harness.process import run_well
 from harness.repositories import repository, sha256_of_files
 from harness.server import Server
-
-# The package's own start needs torch; the client itself does not.
-WITHOUT_TORCH = """
-import importlib.util, json, sys, types
-from pathlib import Path
-spec = importlib.util.find_spec("modelexpress")
-package = types.ModuleType("modelexpress")
-package.__path__ = list(spec.submodule_search_locations)
-sys.modules["modelexpress"] = package
-metadata = types.ModuleType("modelexpress.metadata")
-metadata.__path__ = [str(Path(package.__path__[0]) / "metadata")]
-sys.modules["modelexpress.metadata"] = metadata
-"""
-
-INSTALL = WITHOUT_TORCH + """
-from modelexpress.model_client import ModelCacheClient
-revision = sys.argv[1] if len(sys.argv) > 1 else None
-with ModelCacheClient() as client:
-    snapshot = client.install_metadata_snapshot("acme/big", requested_revision=revision)
-    before = sorted(path.name for path in snapshot.iterdir())
-    client.install_weight_files("acme/big", snapshot)
-    listed = client.list_files("acme/big")
-print(json.dumps({"snapshot": str(snapshot), "before": before, "listed": listed}))
-"""
 
 OFFLINE = """
 import json
@@ -89,27 +64,10 @@ def server(base: Path, serve) -> Iterator[Server]:
         server.stop()
 
 
-def ask(server: Server, home: Path, code: str, *arguments: str, **variables: str):
-    """Runs the client's code; what it prints last is its answer, as JSON."""
-    home.mkdir(exist_ok=True)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "HF_HOME": str(home / "hf"),
-        # Whoever asks a Hub finds none.
-        "HF_ENDPOINT": "http://127.0.0.1:9",
-        "MODEL_EXPRESS_URL": f"http://{server.address}",
-        "MX_METRICS_ENABLED": "0",
-        **variables,
-    }
-    out = run_well([venv_bin("modelexpress"), "-c", code, *arguments], environment, seconds=120)
-    return json.loads(out.splitlines()[-1])
-
-
 @pytest.mark.parametrize("revision", [None, "main"])
 def test_its_snapshot_loads_offline(base: Path, server: Server, revision: str | None) -> None:
     home = base / "client"
-    installed = ask(server, home, INSTALL, *([revision] if revision else []))
+    installed = ask(server, home, INSTALL, "acme/big", *([revision] if revision else []))
     snapshot = Path(installed["snapshot"])
     expected = sha256_of_files(repository("big"))
     assert not any(name.endswith(".safetensors") for name in installed["before"])

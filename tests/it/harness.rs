@@ -14,7 +14,9 @@ use weightfs::fs::mount;
 use weightfs::fs::notices::Courier;
 use weightfs::fs::session::{Ground, MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
+use weightfs::origin::dir::{DirectoryOrigin, Role};
 use weightfs::origin::hub::{HubOrigin, HubSettings};
+use weightfs::origin::{Link, Mirror, Routes, Source};
 use weightfs::tree::{Tree, TreeSettings};
 use weightfs::types::{Blob, BlobId, Identity, Revision, Token};
 
@@ -42,6 +44,10 @@ pub struct NodeOptions {
     pub memory: u64,
     pub space: SpaceSettings,
     pub integrity: IntegritySettings,
+    /// Repositories that lie in directories: `acme/tiny`, `dir://name`.
+    pub placed: Vec<(String, PathBuf)>,
+    /// Copies of the Hub clients' cache that are asked before the Hub.
+    pub mirrors: Vec<PathBuf>,
 }
 
 impl Default for NodeOptions {
@@ -54,8 +60,19 @@ impl Default for NodeOptions {
             memory: 128 << 20,
             space: SpaceSettings::default(),
             integrity: IntegritySettings::default(),
+            placed: Vec::new(),
+            mirrors: Vec::new(),
         }
     }
+}
+
+/// The Hub and the directories of a test, as the daemon puts them together.
+fn routes(hub: Arc<HubOrigin>, options: &NodeOptions) -> Arc<Routes> {
+    let directory = |path: &Path, role| -> Arc<dyn Source> { Arc::new(DirectoryOrigin::new(path, role)) };
+    let mirror = |path: &PathBuf| Link::Mirror(Mirror::new(directory(path, Role::Mirror), path.display().to_string()));
+    let chain = options.mirrors.iter().map(mirror).chain([Link::Hub]).collect();
+    let placed = options.placed.iter().map(|(repo, path)| (repo.parse().unwrap(), directory(path, Role::Model)));
+    Arc::new(Routes::new(hub, chain, placed.collect()))
 }
 
 impl Node {
@@ -70,13 +87,14 @@ impl Node {
         let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
+        let routes = routes(hub, &options);
         let NodeOptions { give_up, memory, space, integrity, .. } = options;
         let settings = CacheSettings { give_up, memory, space, integrity };
         let opened = {
             let _runtime = runtime.enter();
-            BlockCache::open(directory, db.clone(), hub.clone(), metrics.clone(), settings)
+            BlockCache::open(directory, db.clone(), routes.clone(), metrics.clone(), settings)
         };
-        let tree = Tree::new(db.clone(), hub, TreeSettings { refresh: options.refresh });
+        let tree = Tree::new(db.clone(), routes, TreeSettings { refresh: options.refresh });
         Ok(Self {
             runtime,
             cache: opened?,

@@ -4,3 +4,4 @@ mod ending;
 mod models;
 pub mod server;
 mod services;
+mod tls;

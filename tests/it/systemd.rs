@@ -2,6 +2,7 @@
 //! the daemon that it runs.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,6 +13,7 @@ use rustix::fs::{Advice, fadvise};
 use test_hub::{Files, Hub};
 
 use crate::harness::{eventually, noise};
+use crate::serve::server::{download, files_of, free_port, models_at, set_bandwidth};
 
 const MIB: usize = 1 << 20;
 /// A mount of its own, and the service for other machines.
@@ -118,6 +120,9 @@ impl Drop for Manager {
     }
 }
 
+/// While there is a file of this name, the service does not start.
+const WAIT: &str = "wait";
+
 /// What differs from a system where the package is installed.
 fn drop_in(folder: &Path, endpoint: &str, call: &str) -> String {
     let (program, folder) = (env!("CARGO_BIN_EXE_weightfs"), folder.display());
@@ -125,6 +130,7 @@ fn drop_in(folder: &Path, endpoint: &str, call: &str) -> String {
         "[Unit]\nDefaultDependencies=no\nStartLimitIntervalSec=0\n\
          [Service]\nUser=root\nDynamicUser=no\nExecStart=\nExecStart={program} {call}\n\
          ExecReload=\nExecReload={program} upgrade\n\
+         ExecStartPre=/bin/sh -c 'while [ -e {folder}/{WAIT} ]; do sleep 0.05; done'\n\
          Environment=HF_ENDPOINT={endpoint} HOME={folder}\n\
          Environment=WEIGHTFS_CACHE_DIRECTORY={folder}/cache WEIGHTFS_RUNTIME_DIRECTORY={folder}/run\n\
          StandardOutput=append:{folder}/daemon.log\nStandardError=append:{folder}/daemon.log\n"
@@ -159,7 +165,7 @@ fn what_systemd_keeps_outlives_the_daemon_that_it_runs() {
             // A third of them are upgrades to the same version.
             match round % 3 {
                 2 => drop(manager.run(&["reload", manager.service])),
-                _ => drop(manager.run(&["kill", "--signal=KILL", manager.service])),
+                _ => drop(manager.run(&["kill", "--kill-who=main", "--signal=KILL", manager.service])),
             }
             manager.next_daemon(&former);
             let before = passes.load(Ordering::Acquire);
@@ -186,52 +192,129 @@ impl Drop for EndsWithMe<'_> {
     }
 }
 
+/// `weightfs serve` under a service manager, with a mount of which a complete file is open.
+struct Served {
+    manager: Manager,
+    port: u16,
+    runtime: tokio::runtime::Runtime,
+    bytes: Vec<u8>,
+    file: File,
+}
+
+impl Served {
+    const MODEL: &str = "acme/served";
+
+    fn start(hub: &Hub) -> Self {
+        let bytes = noise(6, 4 * MIB + 7);
+        let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
+        let commit = hub.commit(Self::MODEL, files).unwrap();
+        let port = free_port();
+        let manager = Manager::boot(hub, SERVE, &format!("serve --host 127.0.0.1 --port {port}"));
+        manager.run(&["start", manager.service]);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // Ready is who listens.
+        assert!(runtime.block_on(brings(port)).is_some(), "{}", manager.log());
+        let folder = manager.folder.path();
+        let mut mount = manager.inside(env!("CARGO_BIN_EXE_weightfs")).unwrap();
+        mount.arg("mount").arg(folder.join("hf")).env("HF_ENDPOINT", hub.endpoint()).env("HOME", folder);
+        mount.env("WEIGHTFS_CACHE_DIRECTORY", folder.join("cache"));
+        let mounted = mount.env("WEIGHTFS_RUNTIME_DIRECTORY", folder.join("run")).output().unwrap();
+        assert!(mounted.status.success(), "{}{}", String::from_utf8_lossy(&mounted.stderr), manager.log());
+        let file = format!("hf/hub/models--acme--served/snapshots/{commit}/model.safetensors");
+        let file = File::open(manager.path(&file)).unwrap();
+        let served = Self { manager, port, runtime, bytes, file };
+        served.reads();
+        served
+    }
+
+    fn reads(&self) {
+        let mut buffer = vec![0; self.bytes.len()];
+        self.file.read_exact_at(&mut buffer, 0).unwrap();
+        assert!(buffer == self.bytes);
+        fadvise(&self.file, 0, None, Advice::DontNeed).unwrap();
+    }
+
+    fn answers(&self) -> bool {
+        self.runtime.block_on(brings(self.port)).is_some()
+    }
+
+    fn stop(self) {
+        drop(self.file);
+        self.manager.run(&["stop", self.manager.service]);
+        assert_eq!(self.manager.shows("NFileDescriptorStore"), "0");
+    }
+}
+
+async fn brings(port: u16) -> Option<()> {
+    let mut client = models_at(&format!("http://127.0.0.1:{port}")).await?;
+    download(&mut client, Served::MODEL).await;
+    Some(())
+}
+
 #[test]
 fn a_server_is_replaced_while_its_mounts_are_read() {
     let hub = Hub::start().unwrap();
-    let bytes = noise(6, 4 * MIB + 7);
-    let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
-    let commit = hub.commit("acme/served", files).unwrap();
-    let port = crate::serve::server::free_port();
-    let manager = Manager::boot(&hub, SERVE, &format!("serve --host 127.0.0.1 --port {port}"));
-    manager.run(&["start", manager.service]);
-    // Ready is who listens.
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let brings = || {
-        runtime.block_on(async {
-            let url = format!("http://127.0.0.1:{port}");
-            let mut client = crate::serve::server::models_at(&url).await?;
-            crate::serve::server::download(&mut client, "acme/served").await;
-            Some(())
-        })
-    };
-    assert!(brings().is_some(), "{}", manager.log());
-    let folder = manager.folder.path();
-    let mut mount = manager.inside(env!("CARGO_BIN_EXE_weightfs")).unwrap();
-    mount.arg("mount").arg(folder.join("hf")).env("HF_ENDPOINT", hub.endpoint()).env("HOME", folder);
-    mount.env("WEIGHTFS_CACHE_DIRECTORY", folder.join("cache")).env("WEIGHTFS_RUNTIME_DIRECTORY", folder.join("run"));
-    let mounted = mount.output().unwrap();
-    assert!(mounted.status.success(), "{}{}", String::from_utf8_lossy(&mounted.stderr), manager.log());
-    let path = manager.path(&format!("hf/hub/models--acme--served/snapshots/{commit}/model.safetensors"));
-    let file = File::open(path).unwrap();
-    let reads = || {
-        let mut buffer = vec![0; bytes.len()];
-        file.read_exact_at(&mut buffer, 0).unwrap();
-        assert!(buffer == bytes);
-        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-    };
-    reads();
+    let served = Served::start(&hub);
+    let manager = &served.manager;
     for step in ["reload", "kill", "reload"] {
         let former = manager.shows("MainPID");
         match step {
-            "kill" => drop(manager.run(&["kill", "--signal=KILL", manager.service])),
+            "kill" => drop(manager.run(&["kill", "--kill-who=main", "--signal=KILL", manager.service])),
             _ => drop(manager.run(&["reload", manager.service])),
         }
         manager.next_daemon(&former);
-        reads();
-        eventually("the service answers", || brings().is_some());
+        served.reads();
+        eventually("the service answers", || served.answers());
     }
-    drop(file);
-    manager.run(&["stop", manager.service]);
-    assert_eq!(manager.shows("NFileDescriptorStore"), "0");
+    served.stop();
+}
+
+#[test]
+fn a_stream_under_way_ends_whole_before_the_next_server_takes_over() {
+    let hub = Hub::start().unwrap();
+    let served = Served::start(&hub);
+    let files: Files = [("model.bin", noise(7, 16 * MIB))].into_iter().collect();
+    hub.commit("acme/streamed", files).unwrap();
+    set_bandwidth(&hub, Some(8 * MIB as u64));
+    let manager = &served.manager;
+    let former = manager.shows("MainPID");
+    let came = served.runtime.block_on(async {
+        let mut client = models_at(&format!("http://127.0.0.1:{}", served.port)).await.unwrap();
+        let mut stream = client.stream_model_files(files_of("acme/streamed")).await.unwrap().into_inner();
+        let mut came = stream.message().await.unwrap().unwrap().data.len();
+        manager.run(&["reload", manager.service]);
+        served.reads();
+        while let Some(chunk) = stream.message().await.unwrap() {
+            came += chunk.data.len();
+        }
+        came
+    });
+    assert_eq!(came, 16 * MIB);
+    manager.next_daemon(&former);
+    served.reads();
+    eventually("the service answers", || served.answers());
+    served.stop();
+}
+
+#[test]
+fn a_port_that_is_taken_after_a_takeover_is_tried_until_it_is_free() {
+    let hub = Hub::start().unwrap();
+    let served = Served::start(&hub);
+    let manager = &served.manager;
+    let former = manager.shows("MainPID");
+    let wait = manager.folder.path().join(WAIT);
+    fs::write(&wait, "").unwrap();
+    manager.run(&["kill", "--kill-who=main", "--signal=KILL", manager.service]);
+    let mut thief = None;
+    eventually("the port is free", || {
+        thief = TcpListener::bind(("127.0.0.1", served.port)).ok();
+        thief.is_some()
+    });
+    fs::remove_file(wait).unwrap();
+    manager.next_daemon(&former);
+    served.reads();
+    eventually("it has tried", || manager.log().contains("tried again every second"));
+    drop(thief);
+    eventually("the service answers", || served.answers());
+    served.stop();
 }

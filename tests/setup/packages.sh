@@ -11,8 +11,25 @@ missing_packages() {
     command -v setpriv >/dev/null || echo util-linux
     command -v systemctl >/dev/null || echo systemd
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
-    if [ "$1" != build ]; then missing_python_packages; fi
-    if [ "$1" = bench ]; then missing_bench_packages; fi
+    case $1 in
+    build | coverage) ;;
+    image) missing_image_packages ;;
+    bench) missing_python_packages; missing_bench_packages ;;
+    full) missing_python_packages; missing_full_packages ;;
+    *) missing_python_packages ;;
+    esac
+}
+
+missing_full_packages() {
+    missing_image_packages
+    # ModelExpress's client is built with it.
+    command -v protoc >/dev/null || echo protobuf-compiler
+}
+
+missing_image_packages() {
+    command -v musl-gcc >/dev/null || echo musl-tools
+    command -v readelf >/dev/null || echo binutils
+    docker info >/dev/null 2>&1 || command -v buildah >/dev/null || echo buildah
 }
 
 missing_bench_packages() {

@@ -13,8 +13,9 @@ use tonic::Status;
 
 use super::guarded::Guarded;
 use super::{Ground, weights};
+use crate::api::position;
 use crate::api::wire::model::{ModelProvider, ModelStatus, ModelStatusUpdate};
-use crate::control::job::{Download, Downloaded, Job, ModelName, Outcome, Position, Progress};
+use crate::control::job::{Download, Downloaded, Job, ModelName, Outcome, Progress};
 use crate::control::{ControlError, JobSeat};
 use crate::types::{Revision, Snapshot};
 
@@ -100,7 +101,7 @@ async fn bring(
                 silent += 1;
                 if silent > SILENCE || follower.position.has_changed().unwrap_or(false) {
                     silent = 0;
-                    let text = position(&follower.position.borrow_and_update());
+                    let text = position::write(&follower.position.borrow_and_update());
                     // One that is not read yet will do.
                     let _ = tell.try_send(Ok(wish.update(ModelStatus::Downloading, text, Some(commit.clone()))));
                 }
@@ -115,10 +116,4 @@ async fn bring(
         Ok(_) => wish.update(ModelStatus::Error, ControlError::Broken.to_string(), Some(commit)),
         Err(error) => wish.update(ModelStatus::Error, error.to_string(), Some(commit)),
     }
-}
-
-fn position(position: &Position) -> String {
-    let Position { step, bytes, total_bytes, files, total_files } = *position;
-    let step = if step.is_empty() { "starting" } else { step };
-    format!("{step}: {bytes} of {total_bytes} bytes, {files} of {total_files} files")
 }

@@ -4,6 +4,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::api::position;
 use crate::api::proto::job_outcome::Outcome;
 use crate::api::proto::job_request::Job;
 use crate::api::proto::{DownloadJob, Downloaded};
@@ -176,14 +177,10 @@ async fn ensure_downloaded(config: &Config, model: &ModelArguments, quiet: bool)
         ignore_weights: false,
         revision: (model.revision.as_str() != Revision::MAIN).then(|| model.revision.to_string()),
     };
-    let mut last = String::new();
+    let mut display = Display::new(model.title(), quiet);
     let remote = service::connect(config).await?;
     let update = remote.ensure(request, |update| {
-        let message = update.message.clone().unwrap_or_default();
-        if !quiet && message != last {
-            eprintln!("{}: {message}", model.title());
-            last = message;
-        }
+        display.show(&position::read(update.message.as_deref().unwrap_or_default()));
     });
     Ok(update.await?.resolved_revision.unwrap_or_default())
 }

@@ -1,7 +1,6 @@
 """The Hub stand-in as a process, and its log of requests. What it can do is said in tests/hub/src/lib.rs."""
 
 import json
-import subprocess
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.paths import TEST_HUB
+from harness.process import Background
 from harness.repositories import repository
 from harness.waiting import wait_until
 
@@ -58,34 +58,27 @@ class Hub:
     root: Path
     names: Sequence[str]
     url: str = ""
-    process: subprocess.Popen | None = None
+    process: Background | None = None
     last_log: list[Request] = field(default_factory=list)
 
     def start(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         port_file = self.root / "ports"
         repos = [f"--repo=acme/{name}={repository(name)}" for name in self.names]
-        with (self.root / "hub.log").open("ab") as output:
-            command = [TEST_HUB, *repos, "--print-json", "--port-file", port_file]
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)
-        wait_until(lambda: port_file.exists() or self.is_gone(), "the stand-in answers", START_SECONDS)
-        assert not self.is_gone(), (self.root / "hub.log").read_text()
+        command = [TEST_HUB, *repos, "--print-json", "--port-file", port_file]
+        process = self.process = Background(command, self.root / "hub.log")
+        wait_until(lambda: port_file.exists() or process.is_gone(), "the stand-in answers", START_SECONDS)
+        assert not process.is_gone(), process.said()
         self.url = json.loads(port_file.read_text())["endpoint"]
 
     def is_gone(self) -> bool:
-        return self.process is None or self.process.poll() is not None
+        return self.process is None or self.process.is_gone()
 
     def stop(self) -> None:
         """From here on nobody answers; what was asked before can still be looked at."""
-        if self.is_gone():
-            return
-        self.last_log = self.requests()
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+        if self.process is not None and not self.process.is_gone():
+            self.last_log = self.requests()
+            self.process.stop(STOP_SECONDS)
 
     def requests(self) -> list[Request]:
         if self.is_gone():

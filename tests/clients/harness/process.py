@@ -87,3 +87,31 @@ def run_well(command: Sequence[str | Path], env: Mapping[str, str], **options) -
     finished = run(command, env, **options)
     assert finished.code == 0, f"{' '.join(map(str, command))}\n{finished}"
     return finished.out
+
+
+class Background:
+    """A program that runs beside the test until it is told to end; `log` gets what it prints."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            words = [str(word) for word in command]
+            self.process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def is_gone(self) -> bool:
+        return self.process.poll() is not None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self, seconds: float) -> None:
+        """By SIGTERM; by force, and as a failure, where that does not help."""
+        if self.is_gone():
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise

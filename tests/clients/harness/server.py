@@ -2,11 +2,12 @@
 
 import os
 import socket
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.image import Image
 from harness.paths import WEIGHTFS
+from harness.process import Background, Finished, run
 from harness.waiting import wait_until
 
 STOP_SECONDS = 60.0
@@ -20,12 +21,13 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """Serves what the Hub at `endpoint` has; cache and log lie below `base`."""
+    """Serves what the Hub at `endpoint` has. Cache and log lie below `base`; the cache is in the image where it runs one."""
 
     base: Path
     endpoint: str
+    image: Image | None = None
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen | None = None
+    process: Background | None = None
 
     @property
     def address(self) -> str:
@@ -33,35 +35,38 @@ class Server:
 
     def start(self) -> None:
         self.base.mkdir()
-        environment = {
+        variables = {
+            "WEIGHTFS_SERVER_HOST": "127.0.0.1",
+            "WEIGHTFS_SERVER_PORT": str(self.port),
+            "HF_ENDPOINT": self.endpoint,
+        }
+        if self.image is None:
+            command, environment = [WEIGHTFS, "serve"], self.own_environment()
+        else:
+            command, environment = self.image.command(), self.image.environment({})
+        process = self.process = Background(command, self.base / "log", environment | variables)
+        wait_until(lambda: self.listens() or process.is_gone(), "the server listens")
+        assert not process.is_gone(), process.said()
+
+    def weightfs(self, *words: str) -> Finished:
+        """A command of the same program, about this server."""
+        words = ("--endpoint", f"http://{self.address}", *words)
+        if self.image is None:
+            return run([WEIGHTFS, *words], self.own_environment())
+        return run(self.image.command(words), self.image.environment({}))
+
+    def own_environment(self) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.base),
             "WEIGHTFS_RUNTIME_DIRECTORY": str(self.base / "run"),
             "WEIGHTFS_CACHE_DIRECTORY": str(self.base / "cache"),
-            "HF_ENDPOINT": self.endpoint,
         }
-        command = [WEIGHTFS, "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        with (self.base / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_until(lambda: self.listens() or self.is_gone(), "the server listens")
-        assert not self.is_gone(), self.log()
 
     def listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def is_gone(self) -> bool:
-        return self.process is None or self.process.poll() is not None
-
-    def log(self) -> str:
-        return (self.base / "log").read_text(errors="replace")
-
     def stop(self) -> None:
-        if self.is_gone():
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+        if self.process is not None:
+            self.process.stop(STOP_SECONDS)
