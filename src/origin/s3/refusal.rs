@@ -125,7 +125,8 @@ impl Answer<'_> {
 }
 
 fn is_overload(status: u16) -> bool {
-    matches!(status, 408 | 429 | 500..)
+    // 501 is a store that does not know the question.
+    matches!(status, 408 | 429 | 500 | 502..)
 }
 
 /// The error at the root: the outer ones only say that there was one.

@@ -1,4 +1,4 @@
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use test_s3::{Fault, Rule};
 
 use super::*;
@@ -102,21 +102,21 @@ async fn a_checksum_that_the_store_states_is_part_of_the_name() {
     let bench = Bench::new().await;
     bench.store.put("models/llama/plain", b"123456789");
     let client = bench.client().await;
-    for algorithm in [ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Crc32C] {
-        let key = format!("llama/{}", algorithm.as_str());
-        let put = client.put_object().bucket("models").key(key).body(b"123456789".to_vec().into());
-        put.checksum_algorithm(algorithm).send().await.unwrap();
-    }
+    let put = |key| client.put_object().bucket("models").key(key).body(b"123456789".to_vec().into());
+    let (sha256, crc64, crc32c) = ("FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=", "rosUhgp5mIg=", "4waSgw==");
+    put("llama/sha256").checksum_sha256(sha256).send().await.unwrap();
+    put("llama/crc64nvme").checksum_crc64_nvme(crc64).send().await.unwrap();
+    put("llama/crc32c").checksum_crc32_c(crc32c).send().await.unwrap();
     let snapshot = bench.now().await.unwrap();
     let id = |path| file(&snapshot, path).blob.id;
     let hash = "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225";
-    assert_eq!(id("SHA256"), BlobId::from_etag(hash).unwrap(), "the name that every origin has for it");
+    assert_eq!(id("sha256"), BlobId::from_etag(hash).unwrap(), "the name that every origin has for it");
     let sum = |path| match id(path) {
         BlobId::S3 { checksum, .. } => checksum.map(|checksum| checksum.sum),
         _ => None,
     };
-    assert_eq!(sum("CRC64NVME"), Sum::new("crc64nvme", &0xae8b_1486_0a79_9888_u64.to_be_bytes()));
-    assert_eq!(sum("CRC32C"), Sum::new("crc32c", &0xe306_9283_u32.to_be_bytes()));
+    assert_eq!(sum("crc64nvme"), Sum::new("crc64nvme", &0xae8b_1486_0a79_9888_u64.to_be_bytes()));
+    assert_eq!(sum("crc32c"), Sum::new("crc32c", &0xe306_9283_u32.to_be_bytes()));
     assert_eq!(sum("plain"), None);
 }
 
@@ -149,9 +149,9 @@ async fn a_store_that_is_busy_is_asked_again_and_one_that_stays_so_is_given_up()
     bench.store.goes_wrong(Rule::on("GET", "models", Fault::Refuse(503, "SlowDown", vec![])).times(2));
     bench.store.goes_wrong(Rule::on("HEAD", "a", Fault::Refuse(500, "InternalError", vec![])).times(1));
     assert_eq!(bench.now().await.unwrap().len(), 1);
-    bench.store.goes_wrong(Rule::on("GET", "models", Fault::Refuse(503, "SlowDown", vec![("retry-after", "1")])));
+    bench.store.goes_wrong(Rule::on("GET", "models", Fault::Refuse(503, "SlowDown", vec![])));
     let error = bench.now().await.unwrap_err();
-    assert_eq!((error.kind, error.retry_after), (OriginErrorKind::Transient, Some(Duration::from_secs(1))));
+    assert_eq!(error.kind, OriginErrorKind::Transient);
     assert!(error.to_string().contains("SlowDown"), "{error}");
 }
 
