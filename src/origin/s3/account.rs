@@ -99,7 +99,9 @@ impl Account {
         let mut current = self.current.lock().await;
         match current.as_ref() {
             Some(known) if !Arc::ptr_eq(&known.session, session) => true,
-            Some(known) if known.made_at.elapsed() < Self::RENEWAL => false,
+            Some(known) if known.made_at.elapsed() < Self::RENEWAL && known.files.iter().all(FileState::is_same) => {
+                false
+            }
             _ => {
                 *current = None;
                 true
