@@ -4,9 +4,8 @@
 //! machines' credentials. What it reads once only are the AWS configuration files, so they are watched here; and whoever
 //! finds that a store does not know the key any more has everything read again.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
@@ -16,7 +15,9 @@ use aws_sdk_s3::config::{
 };
 use aws_types::service_config::ServiceConfigKey;
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 
+use super::profile_files::ProfileFiles;
 use super::settings::{Access, PathStyle, S3Settings};
 use super::transport::Transport;
 use crate::origin::http::{Clients, Timeouts};
@@ -30,15 +31,22 @@ const FIRST_REGION: &str = "us-east-1";
 pub struct Account {
     settings: S3Settings,
     transport: Transport,
-    current: tokio::sync::Mutex<Option<Known>>,
+    current: Mutex<Current>,
 }
 
-/// What a client was made of.
-struct Known {
-    session: Arc<Session>,
-    files: Vec<FileState>,
+struct Current {
+    slot: Arc<Slot>,
+    /// When the AWS configuration files were last compared with what the client was made of.
     looked_at: Instant,
-    made_at: Instant,
+}
+
+/// Filled by the first who needs it, once for all who wait.
+type Slot = OnceCell<Made>;
+
+struct Made {
+    session: Arc<Session>,
+    files: ProfileFiles,
+    at: Instant,
 }
 
 /// A client as the configuration and its files were at one time.
@@ -59,7 +67,8 @@ impl Account {
     pub fn new(settings: S3Settings) -> Self {
         let agent = format!("weightfs/{}", env!("CARGO_PKG_VERSION"));
         let transport = Transport(Clients::new(agent, settings.timeouts));
-        Self { settings, transport, current: tokio::sync::Mutex::default() }
+        let current = Current { slot: Arc::default(), looked_at: Instant::now() };
+        Self { settings, transport, current: Mutex::new(current) }
     }
 
     pub(super) fn settings(&self) -> &S3Settings {
@@ -71,45 +80,60 @@ impl Account {
     }
 
     pub(super) async fn session(&self) -> Result<Arc<Session>, OriginError> {
-        let mut current = self.current.lock().await;
-        if let Some(known) = current.as_mut() {
-            if known.looked_at.elapsed() < Self::LOOK {
-                return Ok(known.session.clone());
-            }
-            known.looked_at = Instant::now();
-            if known.files.iter().all(FileState::is_same) {
-                return Ok(known.session.clone());
-            }
-            tracing::info!("the AWS configuration files have changed and are read again");
-        }
-        // Before they are read: what changes meanwhile is seen the next time.
-        let files = aws_files().into_iter().map(FileState::of).collect();
+        let slot = self.slot().await;
         let patience = self.settings.timeouts.connect + self.settings.timeouts.stall;
-        let session = tokio::time::timeout(patience, self.make()).await.map_err(|_| {
+        let made = tokio::time::timeout(patience, slot.get_or_init(|| self.make())).await.map_err(|_| {
             let cause = "the AWS configuration was not found out in time";
             OriginError::new(OriginErrorKind::Transient, AWS, cause)
         })?;
-        let (session, now) = (Arc::new(session), Instant::now());
-        *current = Some(Known { session: session.clone(), files, looked_at: now, made_at: now });
-        Ok(session)
+        Ok(made.session.clone())
+    }
+
+    async fn slot(&self) -> Arc<Slot> {
+        let slot = {
+            let mut current = self.current.lock();
+            if current.looked_at.elapsed() < Self::LOOK {
+                return current.slot.clone();
+            }
+            current.looked_at = Instant::now();
+            current.slot.clone()
+        };
+        match slot.get() {
+            Some(made) if made.files.have_changed().await => {
+                tracing::info!("the AWS configuration files have changed and are read again");
+                self.replace(&slot)
+            }
+            _ => slot,
+        }
     }
 
     /// The store does not accept the key of `session`. Answers whether another attempt may have a newer one.
     pub(super) async fn renew(&self, session: &Arc<Session>) -> bool {
-        let mut current = self.current.lock().await;
-        match current.as_ref() {
-            Some(known) if !Arc::ptr_eq(&known.session, session) => true,
-            Some(known) if known.made_at.elapsed() < Self::RENEWAL && known.files.iter().all(FileState::is_same) => {
-                false
-            }
-            _ => {
-                *current = None;
-                true
-            }
+        let slot = self.current.lock().slot.clone();
+        let Some(made) = slot.get().filter(|made| Arc::ptr_eq(&made.session, session)) else { return true };
+        if made.at.elapsed() < Self::RENEWAL && !made.files.have_changed().await {
+            return false;
         }
+        self.replace(&slot);
+        true
     }
 
-    async fn make(&self) -> Session {
+    /// The next one who asks makes everything anew, unless that was done meanwhile.
+    fn replace(&self, old: &Arc<Slot>) -> Arc<Slot> {
+        let mut current = self.current.lock();
+        if Arc::ptr_eq(&current.slot, old) {
+            *current = Current { slot: Arc::default(), looked_at: Instant::now() };
+        }
+        current.slot.clone()
+    }
+
+    async fn make(&self) -> Made {
+        // Before they are read: what changes meanwhile is seen the next time.
+        let files = ProfileFiles::now().await;
+        Made { session: Arc::new(self.connect().await), files, at: Instant::now() }
+    }
+
+    async fn connect(&self) -> Session {
         let config = self.load().await;
         let endpoint = config.endpoint_url().map(str::to_owned).or_else(|| endpoint_of_s3(&config));
         let by_path = match self.settings.path_style {
@@ -170,40 +194,6 @@ impl Account {
 fn endpoint_of_s3(config: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id("s3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     config.service_config()?.load_config(key.ok()?)
-}
-
-/// The files that the SDK reads profiles from.
-fn aws_files() -> Vec<PathBuf> {
-    let home = std::env::home_dir().unwrap_or_default();
-    let file = |variable: &str, below: &str| match std::env::var_os(variable) {
-        Some(path) if !path.is_empty() => PathBuf::from(path),
-        _ => home.join(".aws").join(below),
-    };
-    vec![file("AWS_CONFIG_FILE", "config"), file("AWS_SHARED_CREDENTIALS_FILE", "credentials")]
-}
-
-/// What a file looked like.
-#[derive(Debug, PartialEq, Eq)]
-struct FileState {
-    path: PathBuf,
-    found: Option<(SystemTime, u64, u64)>,
-}
-
-impl FileState {
-    fn of(path: PathBuf) -> Self {
-        let found = Self::look(&path);
-        Self { path, found }
-    }
-
-    fn look(path: &Path) -> Option<(SystemTime, u64, u64)> {
-        use std::os::unix::fs::MetadataExt;
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len(), found.ino()))
-    }
-
-    fn is_same(&self) -> bool {
-        Self::look(&self.path) == self.found
-    }
 }
 
 /// Where a bucket lies, once it has said so.

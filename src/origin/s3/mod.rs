@@ -11,6 +11,7 @@ mod contents;
 mod hub_cache;
 mod listing;
 mod object;
+mod profile_files;
 mod refusal;
 mod settings;
 #[cfg(test)]
