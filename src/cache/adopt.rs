@@ -196,7 +196,7 @@ impl BlockCache {
     }
 
     /// `None` if it cannot be linked. It is proved first: while it is our file, who fetches what is missing writes to it.
-    async fn adopt_linked(
+    pub(super) async fn adopt_linked(
         self: &Arc<Self>,
         blob: Blob,
         path: &Path,

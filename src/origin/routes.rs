@@ -5,6 +5,7 @@
 //! from the first of a chain that has them. Where the Hub does not answer, its mirrors tell the names that they know.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +113,18 @@ impl Origin for Routes {
         let nobody =
             || OriginError::new(OriginErrorKind::NoFile, file.repo.to_string(), "nothing in origin.chain has it");
         Err(refused.unwrap_or_else(nobody))
+    }
+
+    async fn local(&self, file: &RemoteFile) -> Option<PathBuf> {
+        if let Ok(Some(source)) = self.placed(&file.repo) {
+            return source.local(file).await;
+        }
+        for mirror in self.mirrors() {
+            if let Some(path) = mirror.local(file).await {
+                return Some(path);
+            }
+        }
+        None
     }
 
     fn disproved(&self, blob: &Blob) {

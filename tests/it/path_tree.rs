@@ -95,7 +95,7 @@ fn attributes_tell_what_is_here_of_a_file_and_of_a_commit() {
     let model = world.mount_point().join("models/acme/tiny/");
     let weights = model.join("sub/model.safetensors");
     let attribute = |path: &std::path::Path, name: &str| {
-        let mut value = vec![0; 200];
+        let mut value = [0; 200];
         let len = rustix::fs::getxattr(path, format!("user.weightfs.{name}"), &mut value[..]).unwrap();
         String::from_utf8(value[..len].to_vec()).unwrap()
     };
@@ -109,7 +109,7 @@ fn attributes_tell_what_is_here_of_a_file_and_of_a_commit() {
     // The other file has not been read.
     assert_eq!([attribute(&model, "state"), attribute(&model, "cached_bytes")], ["partial", &LEN.to_string()]);
     assert_eq!(attribute(&model.join("sub"), "state"), "verified");
-    let mut names = vec![0; 500];
+    let mut names = [0; 500];
     let len = rustix::fs::listxattr(&weights, &mut names[..]).unwrap();
     assert_eq!(names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()).count(), 5);
     let mut little = [0; 1];

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest, Sha256};
@@ -232,4 +232,15 @@ pub(super) fn open(root: &Path, layout: &Layout, wanted: &RemoteFile) -> io::Res
         }
     }
     Ok(None)
+}
+
+/// The path of a content that lies under its hash.
+pub(super) fn local(root: &Path, layout: &Layout, wanted: &RemoteFile) -> io::Result<Option<PathBuf>> {
+    let Layout::HubCache { anchor } = layout else { return Ok(None) };
+    if !wanted.blob.id.proves_bytes() || open(root, layout, wanted)?.is_none() {
+        return Ok(None);
+    }
+    let path = anchor.join("blobs").join(wanted.blob.id.etag());
+    let is_there = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+    Ok(is_there.then_some(path))
 }

@@ -107,6 +107,12 @@ impl Origin for DirectoryOrigin {
         let reading = Reading { file: Arc::new(file), look, root: self.root.clone(), workers: self.workers.clone() };
         Ok(reading.stream(range))
     }
+
+    async fn local(&self, file: &RemoteFile) -> Option<PathBuf> {
+        let layout = self.layout(&file.repo).await.ok()?;
+        let (root, wanted) = (self.root.clone(), file.clone());
+        self.workers.run(&self.root, move || listing::local(&root, &layout, &wanted)).await.ok()?
+    }
 }
 
 /// A file that is being read.
