@@ -54,8 +54,8 @@ pub(super) struct Session {
     pub(super) client: Client,
     /// The endpoint's URL, or a word for AWS.
     pub(super) store: String,
-    /// AWS says where a bucket lies; another store has one place only.
-    pub(super) has_regions: bool,
+    /// What requests are signed for. AWS says where a bucket lies; another store has one place only.
+    pub(super) region: Option<String>,
 }
 
 impl Account {
@@ -66,7 +66,7 @@ impl Account {
 
     pub fn new(settings: S3Settings) -> Self {
         let agent = format!("weightfs/{}", env!("CARGO_PKG_VERSION"));
-        let transport = Transport(Clients::new(agent, settings.timeouts));
+        let transport = Transport::new(Clients::new(agent, settings.timeouts));
         let current = Current { slot: Arc::default(), looked_at: Instant::now() };
         Self { settings, transport, current: Mutex::new(current) }
     }
@@ -152,9 +152,9 @@ impl Account {
         if self.settings.access == Access::Anonymous {
             builder = builder.allow_no_auth();
         }
-        let has_regions = endpoint.is_none();
+        let region = config.region().filter(|_| endpoint.is_none()).map(Region::to_string);
         let store = endpoint.map_or(AWS.to_owned(), |url| url.trim_end_matches('/').to_owned());
-        Session { client: Client::from_conf(builder.build()), store, has_regions }
+        Session { client: Client::from_conf(builder.build()), store, region }
     }
 
     async fn load(&self) -> SdkConfig {
@@ -194,19 +194,4 @@ impl Account {
 fn endpoint_of_s3(config: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id("s3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
     config.service_config()?.load_config(key.ok()?)
-}
-
-/// Where a bucket lies, once it has said so.
-#[derive(Default)]
-pub(super) struct BucketRegion(Mutex<Option<String>>);
-
-impl BucketRegion {
-    pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().clone()
-    }
-
-    /// Answers whether that is news.
-    pub(super) fn learn(&self, region: &str) -> bool {
-        self.0.lock().replace(region.to_owned()).as_deref() != Some(region)
-    }
 }

@@ -12,8 +12,9 @@ use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{ChecksumMode, EncodingType};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use parking_lot::Mutex;
 
-use super::account::{Account, BucketRegion, Session};
+use super::account::{Account, Session};
 use super::refusal::Refusal;
 use crate::metrics::{Counter, Metrics};
 use crate::origin::OriginError;
@@ -23,7 +24,8 @@ use crate::types::ByteRange;
 pub(super) struct Bucket {
     account: Arc<Account>,
     name: String,
-    region: BucketRegion,
+    /// Where it lies, once it has said so.
+    region: Mutex<Option<String>>,
     metrics: Arc<Metrics>,
 }
 
@@ -49,7 +51,7 @@ impl Bucket {
     const FIRST_RETRY: Duration = Duration::from_millis(500);
 
     pub(super) fn new(account: Arc<Account>, name: String, metrics: Arc<Metrics>) -> Self {
-        Self { account, name, region: BucketRegion::default(), metrics }
+        Self { account, name, region: Mutex::default(), metrics }
     }
 
     pub(super) fn account(&self) -> &Account {
@@ -133,8 +135,8 @@ impl Bucket {
                 Err(_) => Refusal::late(&self.url(key)),
             };
             let again = match &refusal {
-                Refusal::Elsewhere(region, _) => session.has_regions && self.region.learn(region),
-                Refusal::Key(_) => self.account.renew(&session).await,
+                Refusal::Elsewhere(region, _) if self.follows(&session, region) => true,
+                Refusal::Elsewhere(..) | Refusal::Key(_) => self.account.renew(&session).await,
                 Refusal::Final(_) => false,
             };
             if !again || round == Self::ROUNDS {
@@ -153,11 +155,20 @@ impl Bucket {
         }
     }
 
-    fn client(&self, session: &Arc<Session>) -> Client {
-        match self.region.get().filter(|_| session.has_regions) {
+    pub(super) fn client(&self, session: &Session) -> Client {
+        match self.region.lock().clone().filter(|_| session.region.is_some()) {
             Some(region) => Client::from_conf(session.client.config().to_builder().region(Region::new(region)).build()),
             None => session.client.clone(),
         }
+    }
+
+    /// From now on requests are signed for `region`. Answers whether that is another one than before.
+    pub(super) fn follows(&self, session: &Session, region: &str) -> bool {
+        let Some(first) = session.region.as_deref() else { return false };
+        let mut known = self.region.lock();
+        let is_news = known.as_deref().unwrap_or(first) != region;
+        *known = Some(region.to_owned());
+        is_news
     }
 
     /// How long one question may take.

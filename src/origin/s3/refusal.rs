@@ -81,11 +81,14 @@ impl Answer<'_> {
     fn meaning(&self) -> Refusal {
         use OriginErrorKind::*;
         let status = self.response.status().as_u16();
-        if let Some(region) = self.header("x-amz-bucket-region").filter(|_| matches!(status, 301 | 307 | 400)) {
-            let cause = format!("the bucket lies in region {region}; set origin.s3.region");
+        let code = self.code.unwrap_or_default();
+        // Other answers name the region as well, and are about something else.
+        let is_elsewhere = matches!((status, code), (301 | 307, _) | (400, "" | "AuthorizationHeaderMalformed"));
+        if let Some(region) = self.header("x-amz-bucket-region").filter(|_| is_elsewhere) {
+            let cause = format!("the bucket lies in region {region} (origin.s3.region)");
             return Refusal::Elsewhere(region.to_owned(), self.error(Permanent, &cause));
         }
-        match (status, self.code.unwrap_or_default()) {
+        match (status, code) {
             (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired") => {
                 Refusal::Key(self.error(Transient, "the AWS credentials have expired"))
             }

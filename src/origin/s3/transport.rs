@@ -2,6 +2,7 @@
 //! HTTP/1.1, so that parallel ranges have connections of their own.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -14,9 +15,19 @@ use reqwest::{Body, Request};
 
 use crate::origin::http::Clients;
 
-/// Deadlines are the caller's: those that the SDK asks of a connector are not looked at.
 #[derive(Clone)]
-pub(super) struct Transport(pub(super) Clients);
+pub(super) struct Transport {
+    clients: Clients,
+    /// Until the head of an answer is there, where the SDK knows: a metadata service that is not there must not be waited
+    /// for. For a store's own answers the caller has a deadline.
+    patience: Option<Duration>,
+}
+
+impl Transport {
+    pub(super) fn new(clients: Clients) -> Self {
+        Self { clients, patience: None }
+    }
+}
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,22 +36,30 @@ impl fmt::Debug for Transport {
 }
 
 impl HttpClient for Transport {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        let waits = settings.connect_timeout().zip(settings.read_timeout());
+        let patience = waits.map(|(connect, read)| connect + read);
+        SharedHttpConnector::new(Self { clients: self.clients.clone(), patience })
     }
 }
 
 impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let clients = self.0.clone();
+        let Self { clients, patience } = self.clone();
         HttpConnectorFuture::new(async move {
             let client = clients.data().map_err(|error| ConnectorError::user(error.into()))?;
             let request = plain(request).map_err(ConnectorError::user)?;
-            match client.execute(request).await {
-                Ok(response) => sdk(response),
+            let answer = client.execute(request);
+            let answer = match patience {
+                Some(patience) => tokio::time::timeout(patience, answer).await,
+                None => Ok(answer.await),
+            };
+            match answer {
+                Ok(Ok(response)) => sdk(response),
                 // Without the URL: its query may be a signature.
-                Err(error) if error.is_timeout() => Err(ConnectorError::timeout(error.without_url().into())),
-                Err(error) => Err(ConnectorError::io(error.without_url().into())),
+                Ok(Err(error)) if error.is_timeout() => Err(ConnectorError::timeout(error.without_url().into())),
+                Ok(Err(error)) => Err(ConnectorError::io(error.without_url().into())),
+                Err(late) => Err(ConnectorError::timeout(late.into())),
             }
         })
     }

@@ -47,6 +47,31 @@ async fn a_bucket_of_another_region_is_named() {
 }
 
 #[tokio::test]
+async fn where_a_bucket_of_aws_lies_is_learned_once() {
+    let bench = Bench::new().await;
+    let session = bench.account.session().await.unwrap();
+    let aws =
+        account::Session { client: session.client.clone(), store: "aws".into(), region: Some("us-east-1".into()) };
+    let bucket = &bench.origin.bucket;
+    assert!(!bucket.follows(&aws, "us-east-1"), "it was asked there");
+    assert!(bucket.follows(&aws, "eu-west-3"));
+    assert!(!bucket.follows(&aws, "eu-west-3"), "that did not help");
+    assert_eq!(bucket.client(&aws).config().region().unwrap().to_string(), "eu-west-3");
+    assert!(!bucket.follows(&session, "eu-north-1"), "another store has one place only");
+}
+
+#[tokio::test]
+async fn expired_credentials_are_not_taken_for_another_region() {
+    let bench = Bench::new().await;
+    bench.store.put("models/llama/a", b"a");
+    let a = file(&bench.now().await.unwrap(), "a");
+    let expired = Fault::Refuse(400, "ExpiredToken", vec![("x-amz-bucket-region", "eu-west-3")]);
+    bench.store.goes_wrong(Rule::on("GET", "/a", expired));
+    let error = bench.read_all(&a).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("have expired"), "{error}");
+}
+
+#[tokio::test]
 async fn a_right_that_is_missing_is_a_refusal() {
     let bench = Bench::new().await;
     bench.store.put("models/llama/a", b"a");
