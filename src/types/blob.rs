@@ -17,7 +17,7 @@ pub enum BlobId {
     /// A file of a directory as it was found: the hash of its device, inode, size and times.
     Local([u8; 32]),
     /// An object of an S3 store: the hash of its store, bucket, key and version, and the checksum that the store states.
-    S3 { version: [u8; 20], checksum: Option<Checksum> },
+    S3 { version: [u8; 16], checksum: Option<Checksum> },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,18 +139,23 @@ pub struct Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Sum;
+    use crate::types::{PartLength, Sum};
 
     #[test]
     fn an_id_reads_back_from_its_text_and_from_its_etag() {
         let checksum = Some(Checksum::of_whole(Sum::Crc64Nvme([3; 8])));
-        let parts = Some(Checksum { sum: Sum::Crc32([4; 4]), part_bytes: Some(8 << 20) });
-        let s3 = [None, checksum, parts].map(|checksum| BlobId::S3 { version: [5; 20], checksum });
+        let parts = Some(Checksum { sum: Sum::Crc32([4; 4]), part: PartLength::new(8 << 20) });
+        let s3 = [None, checksum, parts].map(|checksum| BlobId::S3 { version: [5; 16], checksum });
         let others = [BlobId::Sha256([7; 32]), BlobId::GitSha1([9; 20]), BlobId::Local([7; 32])];
         for id in others.into_iter().chain(s3) {
             assert_eq!(id.to_string().parse::<BlobId>().unwrap(), id);
             assert_eq!(BlobId::from_etag(&id.etag()).unwrap(), id);
         }
+    }
+
+    #[test]
+    fn an_id_stays_small() {
+        assert!(size_of::<Blob>() <= 48, "{}", size_of::<Blob>());
     }
 
     #[test]

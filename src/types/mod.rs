@@ -10,7 +10,7 @@ mod snapshot;
 mod source;
 
 pub use blob::{Blob, BlobId, ParseBlobIdError};
-pub use checksum::{Checksum, ParseChecksumError, Sum};
+pub use checksum::{Checksum, ParseChecksumError, PartLength, Sum};
 pub use identity::{Identity, IdentityDigest, Token};
 pub use path::{PathProblem, RepoPath};
 pub use range::{BLOCK_SIZE, BlockIndex, BlockRange, ByteRange};

@@ -155,7 +155,8 @@ fn keys_that_change_in_their_file_are_taken_without_a_restart() {
     let file = world.machine.path("credentials");
     let keys = |key: &str, secret: &str| format!("[team]\naws_access_key_id={key}\naws_secret_access_key={secret}\n");
     fs::write(&file, keys(KEY, SECRET)).unwrap();
-    world = world.variable("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()).variable("AWS_PROFILE", "team");
+    let path = file.to_str().unwrap();
+    world = world.variable("AWS_SHARED_CREDENTIALS_FILE", path).variable("WEIGHTFS_ORIGIN_S3_PROFILE", "team");
     let model = world.mount();
     assert_eq!(fs::read(model.join("config.json")).unwrap(), b"{}");
     world.store.keys.revoke(KEY);

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::bucket::{Bucket, Pin, bare};
 use super::object::{self, Details, Object, Stated};
 use crate::origin::{OriginError, OriginErrorKind};
-use crate::types::{Blob, BlobId, Checksum, Commit, RepoPath};
+use crate::types::{Blob, BlobId, Checksum, Commit, PartLength, RepoPath};
 
 /// Questions about single objects at the same time.
 const AT_ONCE: usize = 16;
@@ -182,20 +182,28 @@ impl Bucket {
             false => Details::default(),
         };
         let pin = details.pin(&etag);
+        let version = object::version_name(store, self.name(), key, &pin);
         let checksum = match details.stated {
+            // The name that every origin has for the content.
+            Stated::Hash(hash) => return Ok(Found { id: BlobId::Sha256(hash), size, pin }),
             Stated::Nothing => None,
             Stated::Whole(sum) => Some(Checksum::of_whole(sum)),
             Stated::Parts(sum, parts) => {
-                let part_bytes = self.part_bytes(key, &pin, size, parts).await?;
-                part_bytes.map(|part| Checksum { sum, part_bytes: Some(part) })
+                let part = self.part_length(key, &pin, size, parts).await?;
+                part.map(|part| Checksum { sum, part: Some(part) })
             }
         };
-        let version = object::version_name(store, self.name(), key, &pin);
-        Ok(Found { id: object::content_id(version, checksum), size, pin })
+        Ok(Found { id: BlobId::S3 { version, checksum }, size, pin })
     }
 
     /// The length of the parts that an object was uploaded in, if they have one.
-    async fn part_bytes(&self, key: &str, pin: &Pin, size: u64, parts: u32) -> Result<Option<u64>, OriginError> {
+    async fn part_length(
+        &self,
+        key: &str,
+        pin: &Pin,
+        size: u64,
+        parts: u32,
+    ) -> Result<Option<PartLength>, OriginError> {
         let Ok(last) = i32::try_from(parts) else { return Ok(None) };
         let length = async |part| {
             let head = self.head_part(key, pin, part).await?;
@@ -207,7 +215,8 @@ impl Bucket {
             // A store that does not count parts.
             Err(_) => return Ok(None),
         };
-        Ok(object::are_even(size, parts, first_bytes, last_bytes).then_some(first_bytes))
+        let is_even = object::are_even(size, parts, first_bytes, last_bytes);
+        Ok(PartLength::new(first_bytes).filter(|_| is_even))
     }
 }
 

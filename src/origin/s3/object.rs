@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::bucket::{Pin, bare};
-use crate::types::{BlobId, Checksum, Sum};
+use crate::types::Sum;
 
 /// An object as a listing has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub(super) struct Details {
 pub(super) enum Stated {
     #[default]
     Nothing,
+    /// A sha256 of the whole.
+    Hash([u8; 32]),
     Whole(Sum),
     /// The sum of the sums of so many parts.
     Parts(Sum, u32),
@@ -70,8 +72,10 @@ fn stated(head: &HeadObjectOutput) -> Stated {
             Some((digits, parts)) => (digits, Some(parts.parse().ok()?)),
             None => (text?, None),
         };
-        let sum = Sum::new(algorithm, &BASE64_STANDARD.decode(digits).ok()?)?;
+        let digest = BASE64_STANDARD.decode(digits).ok()?;
+        let sum = Sum::new(algorithm, &digest)?;
         match (is_composite, parts) {
+            (Some(false) | None, None) if algorithm == "sha256" => Some(Stated::Hash(digest.try_into().ok()?)),
             (Some(false) | None, None) => Some(Stated::Whole(sum)),
             (Some(true) | None, Some(parts)) => Some(Stated::Parts(sum, parts)),
             _ => None,
@@ -88,7 +92,7 @@ pub(super) fn are_even(size: u64, parts: u32, part_bytes: u64, last_bytes: u64) 
 }
 
 /// What tells this content from every other one that ever had this key.
-pub(super) fn version_name(store: &str, bucket: &str, key: &str, pin: &Pin) -> [u8; 20] {
+pub(super) fn version_name(store: &str, bucket: &str, key: &str, pin: &Pin) -> [u8; 16] {
     let mut hash = Sha256::new();
     let (kind, version) = match &pin.version {
         Some(version) => ("version", version),
@@ -98,17 +102,9 @@ pub(super) fn version_name(store: &str, bucket: &str, key: &str, pin: &Pin) -> [
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    let mut name = [0; 20];
-    name.copy_from_slice(&hash.finalize()[..20]);
+    let mut name = [0; 16];
+    name.copy_from_slice(&hash.finalize()[..16]);
     name
-}
-
-/// A stated sha256 is the name that every origin has for the content.
-pub(super) fn content_id(version: [u8; 20], checksum: Option<Checksum>) -> BlobId {
-    match checksum {
-        Some(Checksum { sum: Sum::Sha256(hash), part_bytes: None }) => BlobId::Sha256(hash),
-        checksum => BlobId::S3 { version, checksum },
-    }
 }
 
 /// The bare etag of an answer.

@@ -17,6 +17,8 @@ pub struct Seen {
     pub if_match: Option<String>,
     /// Whose key it was signed with; none for one that was not signed.
     pub key: Option<String>,
+    /// For which region.
+    pub region: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -58,15 +60,17 @@ impl Log {
 
     pub(crate) fn note<B>(&self, request: &Request<B>) -> Seen {
         let header = |name: &str| request.headers().get(name)?.to_str().ok().map(str::to_owned);
-        let key = header("authorization")
-            .and_then(|text| Some(text.split_once("Credential=")?.1.split_once('/')?.0.to_owned()));
+        // KEY/DATE/REGION/s3/aws4_request
+        let scope = header("authorization").and_then(|text| Some(text.split_once("Credential=")?.1.to_owned()));
+        let signed_with = |part: usize| scope.as_ref().and_then(|scope| scope.split('/').nth(part).map(str::to_owned));
         let seen = Seen {
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
             range: header("range"),
             if_match: header("if-match"),
-            key,
+            key: signed_with(0),
+            region: signed_with(2),
         };
         self.0.seen.lock().push(seen.clone());
         seen

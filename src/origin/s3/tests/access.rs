@@ -47,6 +47,31 @@ async fn a_bucket_of_another_region_is_named() {
 }
 
 #[tokio::test]
+async fn requests_are_signed_for_the_region_that_the_settings_name() {
+    let bench = Bench::with(|settings| settings.region = Some("eu-north-1".to_owned())).await;
+    bench.store.put("models/llama/a", b"a");
+    bench.now().await.unwrap();
+    assert!(bench.store.log.all().iter().all(|seen| seen.region.as_deref() == Some("eu-north-1")));
+}
+
+#[tokio::test]
+async fn the_bucket_stands_in_the_path_or_in_the_name_of_the_host() {
+    for (style, in_path) in [(PathStyle::Auto, true), (PathStyle::Always, true), (PathStyle::Never, false)] {
+        let bench = Bench::with(|settings| {
+            settings.path_style = style;
+            settings.give_up = Duration::from_secs(1);
+            settings.endpoint_url = settings.endpoint_url.take().map(|url| url.replace("127.0.0.1", "localhost"));
+        })
+        .await;
+        bench.store.put("models/llama/a", b"a");
+        // Whether `models.localhost` is a host depends on the machine.
+        let _ = bench.now().await;
+        let asked = bench.store.log.count(|seen| seen.path.starts_with("/models"));
+        assert_eq!(asked > 0, in_path, "{style:?}");
+    }
+}
+
+#[tokio::test]
 async fn where_a_bucket_of_aws_lies_is_learned_once() {
     let bench = Bench::new().await;
     let session = bench.account.session().await.unwrap();
