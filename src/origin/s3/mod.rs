@@ -51,7 +51,6 @@ impl S3Origin {
     const REMEMBERED: usize = 4;
     /// However many objects there are and however slow each answer is.
     const LONGEST_LISTING: Duration = Duration::from_secs(300);
-
     /// After a reader found that an object is another one, for as long as that is not listed.
     const OUTDATED: Duration = Duration::from_secs(1);
 
