@@ -29,7 +29,7 @@ pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
 pub use sources::ChainPlace;
 pub use value::{
     CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, PathStyleWish, ProofTime, Seconds,
-    ServerEndpoint,
+    ServerEndpoint, XetUse,
 };
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use super::places::Places;
 use super::sources::{Buckets, ChainOrder, Directories, PlacedModels};
 use super::value::{
     AwsName, Bytes, CheckedReads, Count, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, PathStyleWish,
-    ProofTime, Seconds, ServerEndpoint, Value,
+    ProofTime, Seconds, ServerEndpoint, Value, XetUse,
 };
 
 /// What is known of a setting without its type.
@@ -269,6 +269,13 @@ settings! {
         default: |_| Seconds::new::<60>(),
         shown: "60",
         help: "After how long without one byte from the origin a read fails"
+    }
+    origin_xet: XetUse {
+        key: "origin.xet",
+        flag: Flag::No,
+        default: |_| XetUse::Auto,
+        shown: "auto",
+        help: "Which files that the Hub keeps in a Xet store are read by its chunks and not by plain ranges. auto: those over 50 GB, and long ranges where chunks prove faster here; always: all of them; never: none. Plain ranges take over on any trouble"
     }
     origin_models: PlacedModels {
         key: "origin.models",

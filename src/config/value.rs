@@ -412,6 +412,11 @@ words! {
 }
 
 words! {
+    /// Which files of a Xet store are read by its chunks.
+    XetUse("WHEN") { Auto = "auto", Always = "always", Never = "never", }
+}
+
+words! {
     /// How a log line looks.
     LogFormat("FORMAT") { Pretty = "pretty", Compact = "compact", Json = "json", }
 }

@@ -14,13 +14,13 @@ use tracing::{error, info, warn};
 use crate::api::service::{self, Service};
 use crate::api::{self, socket};
 use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
-use crate::config::{CheckedReads, Config, ProofTime, Settings};
+use crate::config::{CheckedReads, Config, ProofTime, Settings, XetUse};
 use crate::control::{JobSeat, Node, Parts, Shelf};
 use crate::db::{Database, DatabaseSettings};
 use crate::fs::notices::Courier;
 use crate::fs::survival::{Keeper, MountName};
 use crate::metrics::Metrics;
-use crate::origin::hub::{HubOrigin, HubSettings};
+use crate::origin::hub::{HubOrigin, HubSettings, XetWish};
 use crate::tree::{Tree, TreeSettings};
 
 use super::Serving;
@@ -63,6 +63,14 @@ fn integrity_settings(settings: &Settings) -> IntegritySettings {
     }
 }
 
+fn xet_wish(wanted: XetUse) -> XetWish {
+    match wanted {
+        XetUse::Auto => XetWish::Auto,
+        XetUse::Always => XetWish::Always,
+        XetUse::Never => XetWish::Never,
+    }
+}
+
 fn space_settings(settings: &Settings) -> SpaceSettings {
     SpaceSettings {
         max_size: settings.cache_max_size_bytes.map(|bytes| bytes.get()),
@@ -101,7 +109,11 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open_with(&directories.database, &database_settings(settings), metrics.clone())?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub_settings = HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() };
+        let hub_settings = HubSettings {
+            give_up: give_up.min(NAMES_GIVE_UP),
+            xet: xet_wish(settings.origin_xet),
+            ..HubSettings::default()
+        };
         let hub = Arc::new(HubOrigin::new(hub_settings, metrics.clone()));
         if !settings.hub_offline {
             hub.prepare();

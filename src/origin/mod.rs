@@ -12,6 +12,7 @@ mod mirror;
 mod patience;
 mod routes;
 pub mod s3;
+mod xet;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -129,6 +129,7 @@ impl Origin for Routes {
 
     fn disproved(&self, blob: &Blob) {
         self.mirrors().for_each(|mirror| mirror.disproved(blob));
+        self.hub.disproved(blob);
     }
 }
 

@@ -32,3 +32,4 @@ mod systemd;
 mod transfer;
 mod verbs;
 mod writing;
+mod xet;
