@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::fetch::Landing;
 use super::flights::{Claim, Priority};
 use super::lease::{Entry, Lease};
-use super::seal::Proof;
+use super::proof::Proof;
 use super::sealing::Settled;
 use super::space::{Load, Reservation};
 use super::{BlockCache, CacheError};

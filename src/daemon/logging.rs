@@ -57,13 +57,16 @@ pub fn init(config: &Config) -> Result<(), LoggingError> {
 /// The flag that asks for everything, also what the crates below us log.
 pub const EVERYTHING: &str = "-vvv";
 
+/// Beyond this the AWS crates log requests with their session tokens, and the keys that come back.
+const NO_SECRETS: &str = "aws_config=debug,aws_runtime=debug,aws_sigv4=debug,aws_smithy_runtime=debug";
+
 /// RUST_LOG is finer than a level, so it wins, but not over what was typed just now.
 fn choose_filter(level: LogLevel, flag: Option<&str>, rust_log: Option<&str>) -> String {
     if let Some(filter) = rust_log.filter(|_| flag.is_none()) {
         return filter.to_owned();
     }
     if flag == Some(EVERYTHING) {
-        return "trace".to_owned();
+        return format!("trace,{NO_SECRETS}");
     }
     match level {
         LogLevel::Error => format!("error,{QUIET}"),
@@ -74,8 +77,8 @@ fn choose_filter(level: LogLevel, flag: Option<&str>, rust_log: Option<&str>) ->
 }
 
 /// The FUSE crate logs what it does with every request. Those of Xet log every range, and every range that is not wanted
-/// any more as a warning; what matters of theirs, `origin` says.
-const QUIET: &str = "fuser=warn,xet_client=off,xet_data=off,xet_runtime=off";
+/// any more as a warning, and that of AWS every way to credentials that leads nowhere; what matters of theirs, `origin` says.
+const QUIET: &str = "fuser=warn,xet_client=off,xet_data=off,xet_runtime=off,aws_config=off";
 
 #[cfg(test)]
 mod tests {
@@ -89,7 +92,7 @@ mod tests {
             format!("warn,{QUIET}")
         );
         assert_eq!(choose_filter(LogLevel::Debug, None, None), format!("info,{QUIET},weightfs=debug"));
-        assert_eq!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")), "trace");
+        assert!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")).starts_with("trace,"));
     }
 
     #[test]
@@ -97,5 +100,6 @@ mod tests {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
             EnvFilter::try_new(choose_filter(level, None, None)).unwrap();
         }
+        EnvFilter::try_new(choose_filter(LogLevel::Trace, Some(EVERYTHING), None)).unwrap();
     }
 }

@@ -29,7 +29,7 @@ use super::signals::Signals;
 use super::sources;
 
 /// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
-const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
+pub(super) const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
 /// How long answers on the control socket may take to get out.
 const ANSWERS: Duration = Duration::from_secs(3);
 /// For the answer to whoever asked for the hand-over. Readers wait meanwhile only for what is not here.
@@ -121,7 +121,7 @@ impl Running {
         let memory = settings.cache_memory_bytes.get();
         let (space, integrity) = (space_settings(settings), integrity_settings(settings));
         let cache_settings = CacheSettings { give_up, memory, space, integrity };
-        let routes = Arc::new(sources::routes(settings, hub)?);
+        let routes = Arc::new(sources::routes(settings, hub, &metrics));
         let cache = BlockCache::open(&directories.cache, db.clone(), routes.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), routes, TreeSettings { refresh });

@@ -9,7 +9,9 @@ mod error;
 pub mod http;
 pub mod hub;
 mod mirror;
+mod patience;
 mod routes;
+pub mod s3;
 mod xet;
 
 use std::path::PathBuf;

@@ -24,6 +24,7 @@ mod path_tree;
 mod processes;
 mod reading;
 mod reference;
+mod s3;
 mod serve;
 mod space;
 mod storm;
