@@ -88,15 +88,17 @@ fn tables(statuses: &[StatusReply], terminal: bool) -> String {
         // Writing into a string cannot fail.
         let _ = writeln!(
             text,
-            "Cache {} with {}; weightfs {}, pid {}, up {}\n{}\n{}",
+            "Cache {} with {}; weightfs {}, pid {}, up {}\n{}",
             status.cache_directory,
             size(status.cached_bytes),
             status.version,
             status.pid,
             age(Duration::from_secs(status.uptime_seconds)),
             room(status),
-            status.service.as_ref().map_or(String::new(), |address| format!("Serving other machines on {address}\n")),
         );
+        if let Some(address) = &status.service {
+            let _ = writeln!(text, "Serving other machines on {address}");
+        }
         text.push('\n');
         push(&mut text, mounts(&status.mounts, terminal));
         text.push('\n');

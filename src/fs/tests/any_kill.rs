@@ -351,7 +351,7 @@ impl Kernel {
         let mut shown = BTreeMap::new();
         for entry in &self.home.run(self.home.fs().list(node)).unwrap()[2..] {
             let path = join(path, &entry.name);
-            if path == "hub" {
+            if matches!(path.as_str(), "hub" | "models") {
                 continue;
             }
             let attr = self.home.find(&path).unwrap();
