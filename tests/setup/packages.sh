@@ -12,7 +12,8 @@ missing_packages() {
     command -v systemctl >/dev/null || echo systemd
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     case $1 in
-    build | coverage) ;;
+    build) ;;
+    csi | coverage) find_any_go >/dev/null || echo golang-go ;;
     image) missing_image_packages ;;
     bench) missing_python_packages; missing_bench_packages ;;
     full) missing_python_packages; missing_full_packages ;;
