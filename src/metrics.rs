@@ -39,6 +39,9 @@ metrics! {
     fetched_bytes: "bytes", "Bytes of contents that came from an origin.";
     fetch_requests: "requests", "Requests for contents sent to an origin, redirects and retries included.";
     fetch_failures: "requests", "Requests for contents that failed or broke off.";
+    xet_bytes: "bytes", "Bytes of contents that came by the chunks of a Xet store. They are part of fetched_bytes.";
+    xet_transferred_bytes: "bytes", "What of these went over the network: compressed, and of whole chunks.";
+    xet_fallbacks: "ranges", "Ranges that were begun by chunks and went on plainly.";
     catalog_requests: "requests", "Requests for names sent to an origin: revisions, listings, redirects.";
     catalog_failures: "requests", "Requests for names that failed.";
     damaged_blocks: "blocks", "Blocks whose bytes on disk no longer matched their checksum; they were fetched again.";

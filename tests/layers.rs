@@ -28,6 +28,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
     ("rusqlite", &["db/"], "all SQL is in one place"),
     ("reqwest", &["origin/"], "all outbound network is in one place"),
+    ("aws_sdk_s3", &["origin/s3/"], "nothing else need know whose client a store is asked with"),
     ("Errno::IO", &["fs/errno.rs", "fs/scratch/", "fs/mount/"], "one map from errors to error numbers"),
 ];
 

@@ -39,7 +39,6 @@ image)
     exit 0
     ;;
 coverage)
-    require_csi_sanity
     require_coverage
     exit 0
     ;;
@@ -61,6 +60,8 @@ for version in 0.36.0 1.0.0 1.24.0; do
     require_venv "hub-$version"
 done
 require_venv modelexpress
+require_venv s3
+require_formats_venv
 require_rust_client hf-hub-client
 [ "$what" = clients ] && exit 0
 

@@ -74,7 +74,9 @@ impl Wish {
                 return Err(AttributeError::Combination { name: "subPath", advice: "needs view: model" });
             }
             None | Some("hf-home") => View::HfHome { models },
-            Some("model") => View::Model { model: single(models, text("repoType"))?, sub_path: sub_path.unwrap_or_default() },
+            Some("model") => {
+                View::Model { model: single(models, text("repoType"))?, sub_path: sub_path.unwrap_or_default() }
+            }
             Some(value) => return Err(wrong("view", value, "hf-home or model")),
         };
         if warm && view.models().is_empty() {

@@ -118,7 +118,6 @@ impl Daemon {
         patience: Duration,
         ask: impl AsyncFnOnce(ControlClient<Channel>) -> Result<tonic::Response<T>, Status>,
     ) -> Result<T, Status> {
-        let late = || self.away(format!("it did not answer within {} s", patience.as_secs()));
         let work = async { ask(self.connect().await?).await };
         match tokio::time::timeout(patience, work).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
@@ -126,8 +125,12 @@ impl Daemon {
             Ok(Err(status)) if matches!(status.code(), Code::Unknown | Code::Cancelled) => {
                 Err(self.away(status.message().to_owned()))
             }
+            Ok(Err(status)) if status.code() == Code::Unimplemented => Err(Status::failed_precondition(format!(
+                "{}: the weightfs daemon is older than this driver: upgrade it",
+                self.socket.display()
+            ))),
             Ok(Err(status)) => Err(status),
-            Err(_) => Err(late()),
+            Err(_) => Err(self.away(format!("it did not answer within {} s", patience.as_secs()))),
         }
     }
 

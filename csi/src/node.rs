@@ -97,9 +97,9 @@ impl Node for NodeService {
             return Err(Status::invalid_argument("volume_path is missing"));
         }
         let known = self.volumes.records.get(&mountinfo::resolve(Path::new(&volume_path)));
-        let record = known.filter(|record| record.volume_id == volume_id).ok_or_else(|| {
-            Status::not_found(format!("{volume_path}: volume {volume_id} is not published there"))
-        })?;
+        let record = known
+            .filter(|record| record.volume_id == volume_id)
+            .ok_or_else(|| Status::not_found(format!("{volume_path}: volume {volume_id} is not published there")))?;
         // An HF_HOME of the whole Hub has no size of its own: the node's cache is what it takes.
         let bytes = if record.shown.is_empty() { self.volumes.health.cached_bytes() } else { record.bytes };
         let Condition { abnormal, message } = self.volumes.condition(&record);
@@ -113,7 +113,8 @@ impl Node for NodeService {
         &self,
         _: Request<NodeGetCapabilitiesRequest>,
     ) -> Result<Response<NodeGetCapabilitiesResponse>, Status> {
-        let capability = |kind: rpc::Type| NodeServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };
+        let capability =
+            |kind: rpc::Type| NodeServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) };
         let capabilities = [rpc::Type::GetVolumeStats, rpc::Type::VolumeCondition].map(capability).to_vec();
         Ok(Response::new(NodeGetCapabilitiesResponse { capabilities }))
     }

@@ -132,7 +132,7 @@ fn unnamed(path: &Path) -> PathBuf {
 }
 
 fn make_private(directory: &Path) -> anyhow::Result<()> {
-    let made = fs::create_dir_all(directory)
-        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o700)));
+    let made =
+        fs::create_dir_all(directory).and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o700)));
     made.with_context(|| format!("cannot make {}; is --kubelet-directory the kubelet's?", directory.display()))
 }

@@ -265,7 +265,7 @@ impl Volumes {
         for record in self.records.all() {
             let _turn = self.targets.lock(&record.target).await;
             // The kubelet removes a pod's directory last. Who asks for it looks at no mount: the target is below.
-            let is_gone = record.target.parent().is_some_and(|parent| !parent.exists());
+            let is_gone = record.target.parent().is_some_and(|parent| matches!(parent.try_exists(), Ok(false)));
             if is_gone && self.records.get(&record.target).is_some() {
                 tracing::info!(target = %record.target.display(), "its pod is gone");
                 let _ = self.unpublish_in_turn(&record.volume_id, &record.target).await;

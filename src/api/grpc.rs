@@ -18,8 +18,8 @@ use super::code::{refuse, refuse_by_name};
 use super::jobs;
 use super::proto::control_server::{Control, ControlServer};
 use super::proto::{
-    JobRequest, MountReply, MountRequest, ResolveReply, ResolveRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest, UpgradeReply,
-    UpgradeRequest,
+    JobRequest, MountReply, MountRequest, ResolveReply, ResolveRequest, StatusReply, StatusRequest, UnmountReply,
+    UnmountRequest, UpgradeReply, UpgradeRequest,
 };
 use super::status;
 

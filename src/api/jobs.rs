@@ -74,7 +74,8 @@ pub(super) fn model(identity: &Identity, message: Option<proto::ModelName>) -> R
 pub(super) fn pod(message: proto::PodView) -> Result<Pod, Status> {
     let shown = |proto::ShownModel { repo: name, revision: at, commit }| {
         let commit = commit.map(|text: String| text.parse());
-        let commit = commit.transpose().map_err(|error: ParseCommitError| Status::invalid_argument(error.to_string()))?;
+        let commit =
+            commit.transpose().map_err(|error: ParseCommitError| Status::invalid_argument(error.to_string()))?;
         let pinned = match (at.as_deref().map(revision).transpose()?, commit) {
             (Some(revision), Some(commit)) => Some((revision, commit)),
             (None, None) => None,

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::fetch::Landing;
 use super::flights::{Claim, Priority};
 use super::lease::{Entry, Lease};
-use super::seal::Proof;
+use super::proof::Proof;
 use super::sealing::Settled;
 use super::space::{Load, Reservation};
 use super::{BlockCache, CacheError};
@@ -196,7 +196,7 @@ impl BlockCache {
     }
 
     /// `None` if it cannot be linked. It is proved first: while it is our file, who fetches what is missing writes to it.
-    async fn adopt_linked(
+    pub(super) async fn adopt_linked(
         self: &Arc<Self>,
         blob: Blob,
         path: &Path,

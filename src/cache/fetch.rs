@@ -12,7 +12,7 @@ use super::lease::{Entry, Lease};
 use super::slots::Slot;
 use super::space::{Load, Reservation};
 use super::unkept::UnkeptRun;
-use super::{BlockCache, CacheError, seal};
+use super::{BlockCache, CacheError, proof};
 use crate::db::LandedBlock;
 use crate::origin::{Backoff, ByteStream, OriginError, OriginErrorKind};
 use crate::types::{BLOCK_SIZE, Blob, BlobId, BlockIndex, BlockRange, ByteRange, Identity, RemoteFile};
@@ -26,7 +26,8 @@ pub(super) fn is_proved_first(blob: &Blob) -> bool {
     match blob.id {
         BlobId::GitSha1(_) => blob.size <= LARGEST_GIT,
         BlobId::Sha256(_) => blob.size <= SMALL,
-        BlobId::Local(_) => false,
+        BlobId::Local(_) | BlobId::S3 { checksum: None, .. } => false,
+        BlobId::S3 { checksum: Some(_), .. } => blob.size <= SMALL,
     }
 }
 
@@ -206,7 +207,7 @@ impl Leader {
         }
         let blob = self.entry.blob;
         let (whole, proof) = blocking(move || {
-            let proof = seal::prove(blob, &whole);
+            let proof = proof::prove(blob, &whole);
             (whole, proof)
         })
         .await?;

@@ -128,6 +128,10 @@ impl BlobStore {
         look().unwrap_or(0).max(recorded)
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn error(&self, source: io::Error) -> CacheError {
         disk_error(&self.root, source)
     }

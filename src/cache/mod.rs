@@ -22,6 +22,8 @@ mod fill;
 mod flights;
 mod holds;
 mod lease;
+mod local;
+mod proof;
 mod proved;
 mod reading;
 mod recent;
@@ -33,6 +35,7 @@ mod sealing;
 mod share;
 mod slots;
 mod space;
+mod stated;
 mod sync;
 mod uncached;
 mod unkept;
@@ -59,6 +62,7 @@ pub use changes::SealChanges;
 pub use evict::Evicted;
 pub use fill::Fill;
 pub use lease::{Lease, Pages};
+pub use proof::Proof;
 pub use space::{SpaceSettings, SpaceState};
 pub use verify::Verified;
 
@@ -155,6 +159,8 @@ pub struct BlockCache {
     recorder: recorder::Recorder,
     /// Whole files that are not on record, until somebody wants them or their turn comes.
     found: Mutex<HashSet<Blob>>,
+    /// Files of this disk that were tried to be taken over just now, and those that are: who asks meanwhile waits.
+    taken_over: moka::future::Cache<Blob, ()>,
     /// Who makes two files one does it alone.
     sharing: Mutex<()>,
     watchers: Mutex<Vec<Weak<SealChanges>>>,
@@ -178,6 +184,8 @@ impl BlockCache {
     const WINDOW: u64 = 4;
     /// What is longer is not read at once: nobody holds all of it in memory.
     const HOLD_AT_ONCE: u64 = 16 << 20;
+    /// How long an attempt to take over a file of this disk is not made again.
+    const TRIED: Duration = Duration::from_secs(60);
     /// How long [`BlockCache::stop`] waits for the record of what has landed.
     const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -215,6 +223,7 @@ impl BlockCache {
             entries: Mutex::default(),
             recent: recent::Recent::new(Self::RECENT),
             found: Mutex::default(),
+            taken_over: moka::future::Cache::builder().max_capacity(1024).time_to_live(Self::TRIED).build(),
             sharing: Mutex::default(),
             watchers: Mutex::default(),
             slots: slots::Slots::new(settings.memory - for_unkept),

@@ -13,7 +13,7 @@ use super::fetch::Landing;
 use super::files::Found;
 use super::flights::{Claim, Priority};
 use super::lease::{Entry, Lease};
-use super::seal::Proof;
+use super::proof::Proof;
 use super::uncached::UncachedFile;
 use super::{BlockCache, CacheError, Evicted};
 use crate::db::{HeldBlob, LandedBlock, now};

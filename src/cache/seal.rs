@@ -2,60 +2,15 @@
 
 use std::sync::Arc;
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::lease::Entry;
+use super::proof::Proof;
 use super::sealing::SealingTurn;
 use super::{BlockCache, CacheError};
 use crate::db::FileStamp;
-use crate::types::{Blob, BlobId, BlockRange};
-
-/// Both hashes of a content: the one it is named by, if it is named by one, and the one that equal contents share.
-pub(super) struct Proof {
-    blob: Blob,
-    sha256: Sha256,
-    git: Option<Sha1>,
-}
-
-impl Proof {
-    pub(super) fn new(blob: Blob) -> Self {
-        let git = match blob.id {
-            BlobId::Sha256(_) | BlobId::Local(_) => None,
-            BlobId::GitSha1(_) => Some(Sha1::new().chain_update(format!("blob {}\0", blob.size))),
-        };
-        Self { blob, sha256: Sha256::new(), git }
-    }
-
-    pub(super) fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        if let Some(git) = &mut self.git {
-            git.update(bytes);
-        }
-    }
-
-    /// The sha256 of the content if it is what it is called.
-    pub(super) fn finish(self) -> Option<[u8; 32]> {
-        let sha256: [u8; 32] = self.sha256.finalize().into();
-        let proved = match (self.blob.id, self.git) {
-            (BlobId::Sha256(stated), _) => stated == sha256,
-            (BlobId::GitSha1(stated), Some(git)) => stated == <[u8; 20]>::from(git.finalize()),
-            (BlobId::GitSha1(_), None) => false,
-            // Nobody states its hash: the word of whoever delivered it is all there is.
-            (BlobId::Local(_), _) => true,
-        };
-        proved.then_some(sha256)
-    }
-}
-
-/// The sha256 of `bytes` if they are the content that `blob` names.
-pub(super) fn prove(blob: Blob, bytes: &[u8]) -> Option<[u8; 32]> {
-    let mut proof = Proof::new(blob);
-    proof.update(bytes);
-    proof.finish()
-}
+use crate::types::BlockRange;
 
 /// What a look at the whole file showed.
 enum Verdict {
@@ -189,22 +144,5 @@ impl BlockCache {
         self.origin.disproved(&entry.blob);
         self.metrics.mismatched_blobs.add(1);
         tracing::error!(blob = %entry.blob.id, "what arrived does not match its hash; it is dropped");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_content_is_proved_by_the_hash_it_is_named_by() {
-        let bytes = b"hello\n";
-        // Both as `git hash-object` and `sha256sum` print them.
-        let git = BlobId::from_etag("ce013625030ba8dba906f756967f9e9ca394464a").unwrap();
-        let sha = BlobId::from_etag("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03").unwrap();
-        for id in [git, sha] {
-            assert!(prove(Blob { id, size: 6 }, bytes).is_some());
-            assert!(prove(Blob { id, size: 6 }, b"hellO\n").is_none());
-        }
     }
 }

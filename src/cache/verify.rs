@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::Entry;
-use super::seal::Proof;
+use super::proof::Proof;
 use super::sealing::{SealingTurn, Settled};
 use super::uncached::UncachedFile;
 use super::{BlockCache, CacheError};

@@ -19,6 +19,7 @@ pub const READY_VARIABLE: &str = "WEIGHTFS_READY_FD";
 /// Tells a holder which daemon runs already.
 pub const ADOPT_VARIABLE: &str = "WEIGHTFS_ADOPT";
 /// With which a caller tells the Hub's clients to ask no network.
+const DISABLE_XET: &str = "HF_HUB_DISABLE_XET";
 pub const OFFLINE_VARIABLES: [&str; 2] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
 /// What is no setting.
 const OWN: [&str; 5] = [CONFIG_VARIABLE, READY_VARIABLE, ADOPT_VARIABLE, HOLDER_VARIABLE, STANDBY_VARIABLE];
@@ -142,7 +143,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
     name.ends_with("_SERVICE_HOST") || number && is_number(value) || name.ends_with("_PORT") && is_url || of_a_port
 }
 
-/// HF_ENDPOINT, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, read as the Hub's own clients read them. Those that say where a
+/// HF_ENDPOINT, HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE and HF_HUB_DISABLE_XET, read as the Hub's own clients read them. Those that say where a
 /// token is are for [`super::token`].
 pub(super) fn hub_layer(surroundings: &Surroundings, faults: &mut Faults) -> Layer {
     let mut layer = Layer::default();
@@ -151,11 +152,19 @@ pub(super) fn hub_layer(surroundings: &Surroundings, faults: &mut Faults) -> Lay
     }
     let first = OFFLINE_VARIABLES.into_iter().find_map(|name| surroundings.variable(name).map(|value| (name, value)));
     if let (Some((name, value)), Some(setting)) = (first, setting("hub.offline")) {
-        // Any other word means no to the clients; it must not be an error here.
-        let on = ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str());
-        give(&mut layer, setting, surroundings.given(name, if on { "true" } else { "false" }), faults);
+        give(&mut layer, setting, surroundings.given(name, if is_on(value) { "true" } else { "false" }), faults);
+    }
+    if let (Some(value), Some(setting)) = (surroundings.variable(DISABLE_XET), setting("origin.xet"))
+        && is_on(value)
+    {
+        give(&mut layer, setting, surroundings.given(DISABLE_XET, "never"), faults);
     }
     layer
+}
+
+/// Any other word means no to the clients; it must not be an error here.
+fn is_on(value: &str) -> bool {
+    ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
 }
 
 fn give(layer: &mut Layer, setting: &'static Setting, given: Given, faults: &mut Faults) {

@@ -28,7 +28,8 @@ pub use sample::sample;
 pub use settings::{Flag, SETTINGS, Setting, Settings, setting};
 pub use sources::ChainPlace;
 pub use value::{
-    CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds, ServerEndpoint,
+    CheckedReads, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, PathStyleWish, ProofTime, Seconds,
+    ServerEndpoint, XetUse,
 };
 
 use std::path::PathBuf;

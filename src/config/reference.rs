@@ -40,7 +40,7 @@ weightfs needs no configuration. What is set is merged key by key, the first tha
 2. the environment: `WEIGHTFS_` and the key in capitals, with `_` for `.`; then the same with `MODEL_EXPRESS_`. An empty
    variable counts as not set;
 3. the variables of the Hub's own clients: `HF_ENDPOINT` (`hub.endpoint`), `HF_HUB_OFFLINE` or else
-   `TRANSFORMERS_OFFLINE` (`hub.offline`: `1`, `true`, `yes`, `on`);
+   `TRANSFORMERS_OFFLINE` (`hub.offline`: `1`, `true`, `yes`, `on`), `HF_HUB_DISABLE_XET` (the same words make `origin.xet` `never`);
 4. a YAML file: that of `--config`, else of `WEIGHTFS_CONFIG` or `MODEL_EXPRESS_CONFIG`, else `/etc/weightfs/config.yaml` for root and
    `$XDG_CONFIG_HOME/weightfs/config.yaml` (`~/.config`) for a user, if it is there;
 5. the default.

@@ -10,8 +10,8 @@ use super::model_express;
 use super::places::Places;
 use super::sources::{Buckets, ChainOrder, Directories, PlacedModels};
 use super::value::{
-    Bytes, CheckedReads, Count, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, ProofTime, Seconds,
-    ServerEndpoint, Value,
+    AwsName, Bytes, CheckedReads, Count, Endpoint, Host, LogFormat, LogLevel, PassthroughWish, PathStyleWish,
+    ProofTime, Seconds, ServerEndpoint, Value, XetUse,
 };
 
 /// What is known of a setting without its type.
@@ -270,6 +270,13 @@ settings! {
         shown: "60",
         help: "After how long without one byte from the origin a read fails"
     }
+    origin_xet: XetUse {
+        key: "origin.xet",
+        flag: Flag::No,
+        default: |_| XetUse::Auto,
+        shown: "auto",
+        help: "Which files that the Hub keeps in a Xet store are read by its chunks and not by plain ranges. auto: those over 50 GB, and long ranges where chunks prove faster here; always: all of them; never: none. Plain ranges take over on any trouble"
+    }
     origin_models: PlacedModels {
         key: "origin.models",
         flag: Flag::No,
@@ -297,6 +304,55 @@ settings! {
         default: |_| ChainOrder::hub(),
         shown: "hub",
         help: "Where the contents of the Hub's repositories are asked for, in this order: the Hub, and copies of its clients' cache (folders such as models--ORG--NAME) in a directory or an S3 bucket. While the Hub does not answer, the copies also say which files there are. Without hub in the list the Hub is not asked at all"
+    }
+    origin_s3_endpoint_url: Option<Endpoint> {
+        key: "origin.s3.endpoint_url",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the AWS configuration files, else AWS",
+        help: "Another S3 store than AWS, for all buckets"
+    }
+    origin_s3_region: Option<AwsName> {
+        key: "origin.s3.region",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: AWS_REGION, the AWS configuration files or the machine's metadata; where an endpoint is named, us-east-1",
+        help: "The region that requests are signed for. AWS buckets of other regions are found all the same"
+    }
+    origin_s3_profile: Option<AwsName> {
+        key: "origin.s3.profile",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: AWS_PROFILE, else default",
+        help: "The section of the AWS configuration files (~/.aws/config, ~/.aws/credentials) that credentials and region come from"
+    }
+    origin_s3_path_style: PathStyleWish {
+        key: "origin.s3.path_style",
+        flag: Flag::No,
+        default: |_| PathStyleWish::Auto,
+        shown: "auto",
+        help: "Whether the bucket stands in the path of a URL (ENDPOINT/BUCKET/KEY) or in the name of the host (BUCKET.ENDPOINT/KEY). auto puts it in the path where an endpoint is named"
+    }
+    origin_s3_anonymous: bool {
+        key: "origin.s3.anonymous",
+        flag: Flag::No,
+        default: |_| false,
+        shown: "false",
+        help: "Ask without credentials: for public buckets"
+    }
+    origin_s3_object_details: bool {
+        key: "origin.s3.object_details",
+        flag: Flag::No,
+        default: |_| true,
+        shown: "true",
+        help: "Ask the store about each new object for its version and its checksum (one HEAD an object, and none again until it changes). With false an object is known by its etag only, and what arrives is not proved"
+    }
+    origin_s3_max_objects: Count<1, 1_000_000> {
+        key: "origin.s3.max_objects",
+        flag: Flag::No,
+        default: |_| Count::new::<10_000>(),
+        shown: "10000",
+        help: "How many objects may lie below one prefix. More are an error: they are no single model"
     }
     mount_allow_other: bool {
         key: "mount.allow_other",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json};
 
 use super::layers::{Given, Written};
+use super::settings::Settings;
 use super::value::Value;
 use crate::types::{Prefix, RepoId, RepoType, SourcePlace};
 
@@ -128,6 +129,23 @@ impl Value for Buckets {
 
     fn json(&self) -> Json {
         self.0.iter().map(|prefix| prefix.repo().to_string()).collect()
+    }
+}
+
+impl Settings {
+    /// The directories that models come from, each with the key that names it.
+    pub fn source_directories(&self) -> Vec<(&'static str, &Path)> {
+        let placed = self.origin_models.0.iter().map(|(_, place)| ("origin.models", place));
+        let mirrors = self.origin_chain.0.iter().filter_map(|link| match link {
+            ChainPlace::Hub => None,
+            ChainPlace::Mirror(place) => Some(("origin.chain", place)),
+        });
+        let directories = placed.chain(mirrors).filter_map(|(key, place)| match place {
+            SourcePlace::Directory(path) => Some((key, path.as_path())),
+            SourcePlace::Bucket(_) => None,
+        });
+        let named = self.origin_directories.0.iter().map(|(_, path)| ("origin.directories", path.as_path()));
+        directories.chain(named).collect()
     }
 }
 

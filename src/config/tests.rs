@@ -104,6 +104,16 @@ fn offline_is_read_as_the_clients_of_the_hub_read_it() {
 }
 
 #[test]
+fn xet_is_disabled_as_the_clients_of_the_hub_disable_it() {
+    let xet = |file: &str, variables: &[(&str, &str)]| load(file, variables).unwrap().settings.origin_xet;
+    assert_eq!(xet("", &[]), XetUse::Auto);
+    assert_eq!(xet("", &[("HF_HUB_DISABLE_XET", "1")]), XetUse::Never);
+    assert_eq!(xet("origin:\n  xet: always", &[("HF_HUB_DISABLE_XET", "yes")]), XetUse::Never);
+    assert_eq!(xet("origin:\n  xet: always", &[("HF_HUB_DISABLE_XET", "0")]), XetUse::Always, "it says nothing then");
+    assert_eq!(xet("", &[("HF_HUB_DISABLE_XET", "1"), ("WEIGHTFS_ORIGIN_XET", "always")]), XetUse::Always);
+}
+
+#[test]
 fn relative_paths_are_relative_to_where_the_command_was_given() {
     let config = load_with(flag("hub.token_file", "token-file", "secret"), "", &[("WEIGHTFS_CACHE_DIRECTORY", "c")]);
     let settings = config.unwrap().settings;
@@ -128,6 +138,7 @@ fn every_setting_can_be_given_in_the_environment() {
             text if text.starts_with("a list of s3") => "s3://bucket/a,s3://bucket/b",
             text if text.starts_with("a list of hub") => "/mirror,hub",
             text if text.contains("info") => "warn",
+            text if text.contains("always") => "never",
             text if text.contains("auto") => "off",
             text if text.contains("at-sealing") => "before-read",
             text if text.contains("every") => "every",

@@ -412,8 +412,46 @@ words! {
 }
 
 words! {
+    /// Which files of a Xet store are read by its chunks.
+    XetUse("WHEN") { Auto = "auto", Always = "always", Never = "never", }
+}
+
+words! {
     /// How a log line looks.
     LogFormat("FORMAT") { Pretty = "pretty", Compact = "compact", Json = "json", }
+}
+
+words! {
+    /// Where a request to an S3 store names the bucket.
+    PathStyleWish("WHEN") { Auto = "auto", Always = "always", Never = "never", }
+}
+
+/// A name in the AWS configuration: of a region or a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsName(String);
+
+impl AwsName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for AwsName {
+    const HINT: &'static str = "NAME";
+
+    fn expected() -> String {
+        "a name without spaces or control characters".to_owned()
+    }
+
+    fn read(given: &Given) -> Option<Self> {
+        let text = text(given)?;
+        let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
+        (!text.is_empty() && text.chars().all(is_plain)).then(|| Self(text.to_owned()))
+    }
+
+    fn json(&self) -> Json {
+        self.0.as_str().into()
+    }
 }
 
 /// Whether complete files are passed through.

@@ -18,6 +18,8 @@ pub struct Directories {
     pub socket: PathBuf,
     /// What a daemon in the background writes on its standard output and error.
     pub log: PathBuf,
+    /// Where models lie. As the settings have it: a file server that is away must not be asked for it.
+    sources: Vec<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,10 @@ impl Directories {
         if let Some(path) = &settings.logging_file {
             outside(path, "log", "logging.file")?;
         }
+        let sources = settings.source_directories();
+        for (key, path) in &sources {
+            outside(path, "directory with models", key)?;
+        }
 
         let unusable = |cause| DirectoryError::Cache { path: cache.to_owned(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(unusable)?;
@@ -57,12 +63,14 @@ impl Directories {
         let default_cache = fs::canonicalize(&config.places.cache).unwrap_or_else(|_| config.places.cache.clone());
         let socket = socket::path(&settings.runtime_directory, &default_cache, &cache);
         let log = cache.join("weightfs.log");
-        Ok(Self { cache, database, runtime: settings.runtime_directory.clone(), socket, log })
+        let sources = sources.into_iter().map(|(_, path)| path.to_owned()).collect();
+        Ok(Self { cache, database, runtime: settings.runtime_directory.clone(), socket, log, sources })
     }
 
-    /// What the daemon works with, without links.
+    /// What the daemon works with, its own places without links.
     pub fn own_paths(&self) -> Vec<PathBuf> {
-        [&self.cache, &self.database, &self.socket].map(|path| resolve(path)).into()
+        let own = [&self.cache, &self.database, &self.socket].map(|path| resolve(path));
+        own.into_iter().chain(self.sources.iter().cloned()).collect()
     }
 }
 

@@ -57,22 +57,28 @@ pub fn init(config: &Config) -> Result<(), LoggingError> {
 /// The flag that asks for everything, also what the crates below us log.
 pub const EVERYTHING: &str = "-vvv";
 
+/// Beyond this the AWS crates log requests with their session tokens, and the keys that come back.
+const NO_SECRETS: &str = "aws_config=debug,aws_runtime=debug,aws_sigv4=debug,aws_smithy_runtime=debug";
+
 /// RUST_LOG is finer than a level, so it wins, but not over what was typed just now.
 fn choose_filter(level: LogLevel, flag: Option<&str>, rust_log: Option<&str>) -> String {
     if let Some(filter) = rust_log.filter(|_| flag.is_none()) {
         return filter.to_owned();
     }
     if flag == Some(EVERYTHING) {
-        return "trace".to_owned();
+        return format!("trace,{NO_SECRETS}");
     }
     match level {
-        LogLevel::Error => "error".to_owned(),
-        LogLevel::Warn => "warn".to_owned(),
-        // The FUSE crate logs what it does with every request, the HTTP ones every frame.
-        LogLevel::Info => "info,fuser=warn".to_owned(),
-        LogLevel::Debug | LogLevel::Trace => format!("info,fuser=warn,weightfs={}", level.as_str()),
+        LogLevel::Error => format!("error,{QUIET}"),
+        LogLevel::Warn => format!("warn,{QUIET}"),
+        LogLevel::Info => format!("info,{QUIET}"),
+        LogLevel::Debug | LogLevel::Trace => format!("info,{QUIET},weightfs={}", level.as_str()),
     }
 }
+
+/// The FUSE crate logs what it does with every request. Those of Xet log every range, and every range that is not wanted
+/// any more as a warning, and that of AWS every way to credentials that leads nowhere; what matters of theirs, `origin` says.
+const QUIET: &str = "fuser=warn,xet_client=off,xet_data=off,xet_runtime=off,aws_config=off";
 
 #[cfg(test)]
 mod tests {
@@ -81,9 +87,12 @@ mod tests {
     #[test]
     fn rust_log_wins_over_the_level_and_the_flag_over_rust_log() {
         assert_eq!(choose_filter(LogLevel::Info, None, Some("weightfs::cache=trace")), "weightfs::cache=trace");
-        assert_eq!(choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")), "warn");
-        assert_eq!(choose_filter(LogLevel::Debug, None, None), "info,fuser=warn,weightfs=debug");
-        assert_eq!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")), "trace");
+        assert_eq!(
+            choose_filter(LogLevel::Warn, Some("log-level"), Some("weightfs::cache=trace")),
+            format!("warn,{QUIET}")
+        );
+        assert_eq!(choose_filter(LogLevel::Debug, None, None), format!("info,{QUIET},weightfs=debug"));
+        assert!(choose_filter(LogLevel::Trace, Some(EVERYTHING), Some("off")).starts_with("trace,"));
     }
 
     #[test]
@@ -91,5 +100,6 @@ mod tests {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
             EnvFilter::try_new(choose_filter(level, None, None)).unwrap();
         }
+        EnvFilter::try_new(choose_filter(LogLevel::Trace, Some(EVERYTHING), None)).unwrap();
     }
 }

@@ -14,13 +14,13 @@ use tracing::{error, info, warn};
 use crate::api::service::{self, Service};
 use crate::api::{self, socket};
 use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
-use crate::config::{CheckedReads, Config, ProofTime, Settings};
+use crate::config::{CheckedReads, Config, ProofTime, Settings, XetUse};
 use crate::control::{JobSeat, Node, Parts, Shelf};
 use crate::db::{Database, DatabaseSettings};
 use crate::fs::notices::Courier;
 use crate::fs::survival::{Keeper, MountName};
 use crate::metrics::Metrics;
-use crate::origin::hub::{HubOrigin, HubSettings};
+use crate::origin::hub::{HubOrigin, HubSettings, XetWish};
 use crate::tree::{Tree, TreeSettings};
 
 use super::Serving;
@@ -29,7 +29,7 @@ use super::signals::Signals;
 use super::sources;
 
 /// How long a question about names may take at the most: somebody sits before the `ls` that asks it.
-const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
+pub(super) const NAMES_GIVE_UP: Duration = Duration::from_secs(20);
 /// How long answers on the control socket may take to get out.
 const ANSWERS: Duration = Duration::from_secs(3);
 /// For the answer to whoever asked for the hand-over. Readers wait meanwhile only for what is not here.
@@ -60,6 +60,14 @@ fn integrity_settings(settings: &Settings) -> IntegritySettings {
         proved_before_read: settings.cache_verify == ProofTime::BeforeRead,
         check_every_read: settings.cache_check_reads == CheckedReads::Every,
         scrub_interval: scrub_interval.filter(|interval| !interval.is_zero()),
+    }
+}
+
+fn xet_wish(wanted: XetUse) -> XetWish {
+    match wanted {
+        XetUse::Auto => XetWish::Auto,
+        XetUse::Always => XetWish::Always,
+        XetUse::Never => XetWish::Never,
     }
 }
 
@@ -101,7 +109,11 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let db = Arc::new(Database::open_with(&directories.database, &database_settings(settings), metrics.clone())?);
         let give_up = settings.origin_give_up_seconds.duration();
-        let hub_settings = HubSettings { give_up: give_up.min(NAMES_GIVE_UP), ..HubSettings::default() };
+        let hub_settings = HubSettings {
+            give_up: give_up.min(NAMES_GIVE_UP),
+            xet: xet_wish(settings.origin_xet),
+            ..HubSettings::default()
+        };
         let hub = Arc::new(HubOrigin::new(hub_settings, metrics.clone()));
         if !settings.hub_offline {
             hub.prepare();
@@ -109,7 +121,7 @@ impl Running {
         let memory = settings.cache_memory_bytes.get();
         let (space, integrity) = (space_settings(settings), integrity_settings(settings));
         let cache_settings = CacheSettings { give_up, memory, space, integrity };
-        let routes = Arc::new(sources::routes(settings, hub)?);
+        let routes = Arc::new(sources::routes(settings, hub, &metrics));
         let cache = BlockCache::open(&directories.cache, db.clone(), routes.clone(), metrics.clone(), cache_settings)?;
         let refresh = settings.hub_refresh_seconds.duration();
         let tree = Tree::new(db.clone(), routes, TreeSettings { refresh });

@@ -161,7 +161,8 @@ impl ModelFs {
             }
             Place::Snapshots(repo) => {
                 let commits = self.tree.commits(identity, repo)?.into_iter();
-                let is_shown = |commit: &Commit| self.view.shows(&Place::Snapshot(repo.clone(), *commit, String::new()));
+                let is_shown =
+                    |commit: &Commit| self.view.shows(&Place::Snapshot(repo.clone(), *commit, String::new()));
                 names.extend(commits.filter(is_shown).map(|commit| (commit.to_string(), Kind::Folder)));
             }
             Place::Snapshot(repo, commit, folder) => {

@@ -41,6 +41,7 @@ impl ModelFs {
             Place::Blob(..) => {
                 let file = self.remote_file(node)?;
                 self.tree.authorize(&self.view.identity, &file).await?;
+                self.cache.take_over(&file).await;
                 let open = self.open_file(node)?;
                 self.cache.touch(&file.blob);
                 self.loads.opened(&open);

@@ -89,7 +89,7 @@ impl ModelFs {
 
     fn held(&self, blob: &Blob) -> Result<Held, FsError> {
         // Where nobody states a hash, all of it here is the most that can be said.
-        let unverified = !blob.id.proves_bytes() || self.cache.seal(blob)?.is_none();
+        let unverified = !blob.id.has_checksum() || self.cache.seal(blob)?.is_none();
         Ok(Held { cached: self.cache.held_bytes(blob).min(blob.size), size: blob.size, unverified })
     }
 

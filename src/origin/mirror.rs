@@ -1,6 +1,7 @@
 //! A copy of the Hub's contents that is asked beside it: never trusted further than a content's own hash, and left alone
 //! for a while after it failed, so that a mirror that is away costs one wait and not one for each block.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,13 @@ impl Mirror {
                 Ok(None)
             }
         }
+    }
+
+    pub(super) async fn local(&self, file: &RemoteFile) -> Option<PathBuf> {
+        if !self.resting.is_over() || self.wrong.contains_key(&file.blob) {
+            return None;
+        }
+        self.source.local(file).await
     }
 
     /// One that breaks off in the middle is left alone as well: the next attempt goes elsewhere.

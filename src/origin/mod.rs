@@ -9,8 +9,12 @@ mod error;
 pub mod http;
 pub mod hub;
 mod mirror;
+mod patience;
 mod routes;
+pub mod s3;
+mod xet;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +43,12 @@ pub trait Origin: Send + Sync {
     /// One attempt: the caller retries what [`OriginError::is_transient`], after [`OriginError::retry_after`] at the earliest.
     /// A stall ends the stream with a transient error, so neither this future nor the stream ever waits without end.
     async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError>;
+
+    /// A file of this machine with all of the content, if there is one that is named by its hash and that nobody writes to
+    /// in place: it may be taken over instead of copied.
+    async fn local(&self, _file: &RemoteFile) -> Option<PathBuf> {
+        None
+    }
 
     /// What came of this content was something else as a whole. An origin that has several places to bring it from avoids
     /// those that are not the owner's.

@@ -5,6 +5,7 @@
 //! from the first of a chain that has them. Where the Hub does not answer, its mirrors tell the names that they know.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,8 +115,21 @@ impl Origin for Routes {
         Err(refused.unwrap_or_else(nobody))
     }
 
+    async fn local(&self, file: &RemoteFile) -> Option<PathBuf> {
+        if let Ok(Some(source)) = self.placed(&file.repo) {
+            return source.local(file).await;
+        }
+        for mirror in self.mirrors() {
+            if let Some(path) = mirror.local(file).await {
+                return Some(path);
+            }
+        }
+        None
+    }
+
     fn disproved(&self, blob: &Blob) {
         self.mirrors().for_each(|mirror| mirror.disproved(blob));
+        self.hub.disproved(blob);
     }
 }
 

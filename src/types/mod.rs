@@ -1,6 +1,7 @@
 //! Plain data that every layer shares: names of repositories, contents and byte ranges. No IO.
 
 mod blob;
+mod checksum;
 mod identity;
 mod path;
 mod range;
@@ -9,6 +10,7 @@ mod snapshot;
 mod source;
 
 pub use blob::{Blob, BlobId, ParseBlobIdError};
+pub use checksum::{Checksum, ParseChecksumError, PartLength, Sum};
 pub use identity::{Identity, IdentityDigest, Token};
 pub use path::{PathProblem, RepoPath};
 pub use range::{BLOCK_SIZE, BlockIndex, BlockRange, ByteRange};

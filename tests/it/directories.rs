@@ -140,6 +140,23 @@ fn what_a_mirror_has_costs_the_hub_no_bytes_and_the_rest_comes_from_the_hub() {
 }
 
 #[test]
+fn a_file_of_a_mirror_on_the_same_disk_is_not_copied() {
+    let hub = Hub::start().unwrap();
+    let commit = hub.commit("acme/big", Files::new().bytes("model.safetensors", noise(3, LEN))).unwrap();
+    let cache = hub_cache(&commit, "model.safetensors", &noise(3, LEN));
+    let theirs = files_below(&[cache.path().join("models--acme--big/blobs")]);
+    let mirrors = vec![cache.path().to_owned()];
+    let world = World::with(hub, NodeOptions { mirrors, ..NodeOptions::default() }, None);
+    let model = world.file("acme/big", &commit, "model.safetensors");
+    assert!(fs::read(&model).unwrap() == noise(3, LEN));
+    assert_eq!(fs::metadata(world.stored(&model, LEN)).unwrap().ino(), theirs[0].ino(), "it is their file");
+    // Who cleans up there takes nothing away here.
+    fs::remove_dir_all(cache.path().join("models--acme--big")).unwrap();
+    assert!(fs::read(&model).unwrap() == noise(3, LEN));
+    assert_eq!(world.hub.data_bytes(), 0);
+}
+
+#[test]
 fn a_mirror_with_wrong_bytes_is_found_out_and_the_hub_is_asked() {
     let hub = Hub::start().unwrap();
     // Small enough to be proved before its first byte is served.

@@ -15,7 +15,7 @@ use weightfs::fs::notices::Courier;
 use weightfs::fs::session::{Ground, MountPlan, Session, SessionError};
 use weightfs::metrics::Metrics;
 use weightfs::origin::dir::{DirectoryOrigin, Role};
-use weightfs::origin::hub::{HubOrigin, HubSettings};
+use weightfs::origin::hub::{HubOrigin, HubSettings, XetWish};
 use weightfs::origin::{Link, Mirror, Routes, Source};
 use weightfs::tree::{Tree, TreeSettings};
 use weightfs::types::{Blob, BlobId, Identity, Revision, Token};
@@ -44,6 +44,7 @@ pub struct NodeOptions {
     pub memory: u64,
     pub space: SpaceSettings,
     pub integrity: IntegritySettings,
+    pub xet: XetWish,
     /// Repositories that lie in directories: `acme/tiny`, `dir://name`.
     pub placed: Vec<(String, PathBuf)>,
     /// Copies of the Hub clients' cache that are asked before the Hub.
@@ -60,6 +61,7 @@ impl Default for NodeOptions {
             memory: 128 << 20,
             space: SpaceSettings::default(),
             integrity: IntegritySettings::default(),
+            xet: XetWish::Auto,
             placed: Vec::new(),
             mirrors: Vec::new(),
         }
@@ -84,7 +86,8 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::default());
         let patience = Duration::from_millis(20);
-        let settings = HubSettings { give_up: options.give_up, first_retry: patience, ..HubSettings::default() };
+        let settings =
+            HubSettings { give_up: options.give_up, first_retry: patience, xet: options.xet, ..HubSettings::default() };
         let hub = Arc::new(HubOrigin::new(settings, metrics.clone()));
         let db = Arc::new(Database::open(&directory.join("models.db")).unwrap());
         let routes = routes(hub, &options);

@@ -52,7 +52,8 @@ impl Machine {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name.starts_with("WEIGHTFS_")) {
+        let ours = |name: &str| ["HF_", "WEIGHTFS_", "AWS_"].iter().any(|prefix| name.starts_with(prefix));
+        for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
             command.env_remove(name);
         }
         command.args(arguments).env("HOME", self.folder.path()).env("HF_ENDPOINT", &self.endpoint);

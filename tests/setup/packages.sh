@@ -12,13 +12,21 @@ missing_packages() {
     command -v systemctl >/dev/null || echo systemd
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     case $1 in
-    build) ;;
-    csi | coverage) find_any_go >/dev/null || echo golang-go ;;
+    build | coverage) ;;
+    csi) find_any_go >/dev/null || echo golang-go ;;
     image) missing_image_packages ;;
     bench) missing_python_packages; missing_bench_packages ;;
-    full) missing_python_packages; missing_full_packages ;;
+    clients) missing_python_packages; missing_clients_packages ;;
+    full) missing_python_packages; missing_clients_packages; missing_full_packages ;;
     *) missing_python_packages ;;
     esac
+}
+
+missing_clients_packages() {
+    /usr/bin/python3 -c 'import ensurepip, torch' 2>/dev/null && return
+    # They belong together: one brings the other's Python.
+    echo python3-venv
+    echo python3-torch
 }
 
 missing_full_packages() {

@@ -30,9 +30,17 @@ require_python() {
     PYTHON=$(find_python) || fail "no Python 3.10 or newer with venv is within reach (name one by PYTHON=...)"
 }
 
-# Makes the environment NAME unless it already holds exactly these requirements for this Python.
+# The distribution's PyTorch is for the distribution's own Python.
+require_formats_venv() {
+    local PYTHON=/usr/bin/python3
+    require_venv formats --system-site-packages
+}
+
+# Makes the environment NAME unless it already holds exactly these requirements for this Python. What follows the name goes
+# on to venv.
 require_venv() {
     local name=$1
+    shift
     local requirements=tests/clients/requirements/$name.txt folder=target/venv/$name
     local wanted
     # What such a file names is installed without what it says it needs.
@@ -45,7 +53,7 @@ require_venv() {
     say "Python environment '$name'"
     rm -rf "$folder"
     mkdir -p target/venv
-    "$PYTHON" -m venv "$folder" || fail "$PYTHON -m venv failed; on Debian it needs the package python3-venv"
+    "$PYTHON" -m venv "$@" "$folder" || fail "$PYTHON -m venv failed; on Debian it needs the package python3-venv"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" ||
         fail "pip could not install $requirements (is there a network?)"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$alone" ||

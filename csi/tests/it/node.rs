@@ -126,7 +126,9 @@ impl Node {
         command.arg("--daemon-socket").arg(self.control_socket());
         command.stdout(Stdio::null()).stderr(self.log("driver.log"));
         self.driver = Some(command.spawn().unwrap());
-        eventually("the driver answers", || std::os::unix::net::UnixStream::connect(self.registration_socket()).is_ok());
+        eventually("the driver answers", || {
+            std::os::unix::net::UnixStream::connect(self.registration_socket()).is_ok()
+        });
     }
 
     fn log(&self, name: &str) -> fs::File {

@@ -3,11 +3,12 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest, Sha256};
 
+use super::blocking::Progress;
 use super::layout::Layout;
 use crate::types::{Blob, BlobId, Commit, RemoteFile, RepoId, RepoPath, Snapshot};
 
@@ -75,6 +76,7 @@ struct Walk<'a> {
     root: &'a Path,
     anchor: File,
     layout: &'a Layout,
+    progress: &'a Progress,
     files: Vec<(RepoPath, Blob)>,
     /// Seconds since 1970 of the youngest file.
     youngest: u64,
@@ -86,13 +88,15 @@ pub(super) fn snapshot(
     layout: &Layout,
     repo: &RepoId,
     commit: Option<Commit>,
+    progress: &Progress,
 ) -> io::Result<Option<Snapshot>> {
     let top = match (layout, commit) {
         (Layout::Plain { below, .. }, _) => below.clone(),
         (Layout::HubCache { .. }, Some(commit)) => format!("snapshots/{commit}"),
         (Layout::HubCache { .. }, None) => return Ok(None),
     };
-    let mut walk = Walk { root, anchor: File::open(layout.anchor())?, layout, files: Vec::new(), youngest: 0 };
+    let mut walk =
+        Walk { root, anchor: File::open(layout.anchor())?, layout, progress, files: Vec::new(), youngest: 0 };
     if !layout.anchor().join(&top).is_dir() {
         return Ok(None);
     }
@@ -170,6 +174,7 @@ impl Walk<'_> {
             let why = format!("there are more than {MOST_FILES} files; name a folder further down");
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
+        self.progress.step();
         match self.look_at(at, shown) {
             Ok((path, blob)) => self.files.push((path, blob)),
             Err(why) => self.remark(shown, why),
@@ -232,4 +237,15 @@ pub(super) fn open(root: &Path, layout: &Layout, wanted: &RemoteFile) -> io::Res
         }
     }
     Ok(None)
+}
+
+/// The path of a content that lies under its hash.
+pub(super) fn local(root: &Path, layout: &Layout, wanted: &RemoteFile) -> io::Result<Option<PathBuf>> {
+    let Layout::HubCache { anchor } = layout else { return Ok(None) };
+    if !wanted.blob.id.proves_bytes() || open(root, layout, wanted)?.is_none() {
+        return Ok(None);
+    }
+    let path = anchor.join("blobs").join(wanted.blob.id.etag());
+    let is_there = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+    Ok(is_there.then_some(path))
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 
-use blocking::Workers;
+use blocking::{Progress, Workers};
 use layout::Layout;
 use listing::Look;
 
@@ -45,6 +45,8 @@ pub struct DirectoryOrigin {
     workers: Workers,
     /// What was listed last: the commit is mostly asked for right after its name.
     listed: Mutex<Option<(Instant, Snapshot)>>,
+    /// The last listing.
+    took: Mutex<Duration>,
 }
 
 /// Bytes read in one step.
@@ -53,11 +55,19 @@ const PIECE: u64 = 1 << 20;
 impl DirectoryOrigin {
     /// Who changes a directory wants to see it changed.
     const LOOKED_AT: Duration = Duration::from_secs(5);
+    /// How much longer than a listing takes it is good for.
+    const SELDOM: u32 = 20;
     /// How long a list is as good as new.
     const FRESH: Duration = Duration::from_secs(2);
 
     pub fn new(root: &Path, role: Role) -> Self {
-        Self { root: root.to_owned(), role, workers: Workers::default(), listed: Mutex::default() }
+        Self {
+            root: root.to_owned(),
+            role,
+            workers: Workers::default(),
+            listed: Mutex::default(),
+            took: Mutex::default(),
+        }
     }
 
     fn refuse(&self, kind: OriginErrorKind, why: impl Into<String>) -> OriginError {
@@ -80,7 +90,10 @@ impl DirectoryOrigin {
             return Ok(known.clone());
         }
         let (root, wanted) = (self.root.clone(), repo.clone());
-        let snapshot = self.workers.run(&self.root, move || listing::snapshot(&root, &layout, &wanted, commit)).await?;
+        let begun = Instant::now();
+        let listing = move |progress: &Progress| listing::snapshot(&root, &layout, &wanted, commit, progress);
+        let snapshot = self.workers.run_watched(&self.root, listing).await?;
+        *self.took.lock() = begun.elapsed();
         let snapshot = snapshot.ok_or_else(|| {
             let asked = commit.map(|commit| format!(" of {commit}")).unwrap_or_default();
             self.refuse(OriginErrorKind::NoRevision, format!("the files{asked} are not there, or not any more"))
@@ -106,6 +119,12 @@ impl Origin for DirectoryOrigin {
         };
         let reading = Reading { file: Arc::new(file), look, root: self.root.clone(), workers: self.workers.clone() };
         Ok(reading.stream(range))
+    }
+
+    async fn local(&self, file: &RemoteFile) -> Option<PathBuf> {
+        let layout = self.layout(&file.repo).await.ok()?;
+        let (root, wanted) = (self.root.clone(), file.clone());
+        self.workers.run(&self.root, move || listing::local(&root, &layout, &wanted)).await.ok()?
     }
 }
 
@@ -177,7 +196,8 @@ impl Catalog for DirectoryOrigin {
     }
 
     fn freshness(&self, _: &RepoId) -> Option<Duration> {
-        Some(Self::LOOKED_AT)
+        // Of a large one on a slow server the listing must not be all that is done there.
+        Some(Self::LOOKED_AT.max(*self.took.lock() * Self::SELDOM))
     }
 
     fn whereabouts(&self, _: &Identity, _: &RepoId) -> String {

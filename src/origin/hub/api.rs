@@ -12,9 +12,9 @@ use url::Url;
 use super::answer::About;
 use super::ask::{Line, Party, Question, Reply};
 use super::listing::{self, Entry};
-use super::patience::Patience;
 use super::{auth, urls};
 use crate::origin::http::{self, dates, headers};
+use crate::origin::patience::Patience;
 use crate::origin::{Discovered, OriginError, OriginErrorKind};
 use crate::types::{Commit, Identity, RepoId, Snapshot};
 

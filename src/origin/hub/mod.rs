@@ -1,7 +1,7 @@
 //! The Hugging Face Hub, or a mirror of it: names from its API, bytes from where it redirects to.
 //!
 //! `ask` sends one question, `answer` says what comes back means; `api` builds the [`Catalog`] on them (`listing`
-//! reads file lists) and `resolve` the [`Origin`].
+//! reads file lists), `resolve` and `xet` the [`Origin`].
 //! The token goes to the Hub's own host only (`auth`), and no URL with a query leaves this folder.
 
 mod answer;
@@ -12,13 +12,13 @@ mod auth;
 pub mod fuzzing;
 mod listing;
 mod lookups;
-mod patience;
 mod pauses;
 mod places;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod urls;
+mod xet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,14 @@ use self::api::Api;
 use self::ask::Line;
 pub use self::auth::{TokenFileError, find_token};
 use self::lookups::Lookups;
-use self::patience::Patience;
 use self::resolve::Contents;
+use self::xet::Ways;
+pub use self::xet::XetWish;
 use super::http::{Clients, Timeouts};
+use super::patience::Patience;
 use super::{ByteStream, Catalog, Discovered, Origin, OriginError, OriginErrorKind};
 use crate::metrics::Metrics;
-use crate::types::{ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
+use crate::types::{Blob, ByteRange, Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
 
 /// How patient to be with the Hub. Endpoint and token are not here: they come with each question's [`Identity`].
 #[derive(Debug, Clone)]
@@ -45,12 +47,13 @@ pub struct HubSettings {
     pub give_up: Duration,
     /// The wait before it is asked the second time.
     pub first_retry: Duration,
+    pub xet: XetWish,
 }
 
 impl Default for HubSettings {
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { timeouts: Timeouts::default(), give_up: 60 * second, first_retry: second }
+        Self { timeouts: Timeouts::default(), give_up: 60 * second, first_retry: second, xet: XetWish::Auto }
     }
 }
 
@@ -58,20 +61,21 @@ impl Default for HubSettings {
 pub struct HubOrigin {
     clients: Clients,
     api: Api,
-    contents: Contents,
+    ways: Arc<Ways>,
     lookups: Lookups,
     patience: Patience,
 }
 
 impl HubOrigin {
     pub fn new(settings: HubSettings, metrics: Arc<Metrics>) -> Self {
-        let HubSettings { timeouts, give_up, first_retry } = settings;
+        let HubSettings { timeouts, give_up, first_retry, xet } = settings;
         let clients = Clients::new(user_agent(), timeouts);
         let line = Arc::new(Line::new(clients.clone(), timeouts, metrics.clone()));
         let patience = Patience { give_up, first_retry };
         let api = Api::new(line.clone(), patience, timeouts.stall);
-        let contents = Contents::new(line, timeouts.stall, metrics);
-        Self { clients, api, contents, lookups: Lookups::new(), patience }
+        let contents = Contents::new(line.clone(), timeouts.stall, metrics.clone());
+        let ways = Arc::new(Ways::new(xet, contents, line, timeouts, metrics));
+        Self { clients, api, ways, lookups: Lookups::new(), patience }
     }
 
     /// Gets ready for a first question that is about to come.
@@ -112,7 +116,11 @@ impl Origin for HubOrigin {
 
     async fn open(&self, identity: &Identity, file: &RemoteFile, range: ByteRange) -> Result<ByteStream, OriginError> {
         online(identity, || urls::resolve(identity, file))?;
-        self.contents.open(identity, file, range).await
+        self.ways.open(identity, file, range).await
+    }
+
+    fn disproved(&self, blob: &Blob) {
+        self.ways.disproved(blob);
     }
 }
 
@@ -155,6 +163,6 @@ impl Catalog for HubOrigin {
 
     async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
         online(identity, || urls::resolve(identity, file))?;
-        self.patience.retrying(|| self.contents.authorize(identity, file)).await
+        self.patience.retrying(|| self.ways.authorize(identity, file)).await
     }
 }

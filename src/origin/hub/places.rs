@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::origin::OriginError;
 use crate::origin::http::{dates, headers};
+use crate::origin::xet::XetHash;
 use crate::types::{Commit, Identity, IdentityDigest, RemoteFile, RepoId, RepoPath};
 
 /// Whom to ask for the bytes of a file, and for how long that is true.
@@ -17,6 +18,8 @@ pub(super) struct Place {
     pub(super) url: Url,
     pub(super) host: Host,
     pub(super) lifetime: Duration,
+    /// The same bytes in the Hub's Xet store.
+    pub(super) xet: Option<XetHash>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +37,8 @@ impl Place {
     /// A request may take a while to arrive; a tenth of a short life is given up for it.
     const MARGIN: Duration = Duration::from_secs(60);
 
-    pub(super) fn hub(url: Url) -> Self {
-        Self { url, host: Host::Hub, lifetime: Self::UNSTATED }
+    pub(super) fn hub(url: Url, headers: &HeaderMap) -> Self {
+        Self { url, host: Host::Hub, lifetime: Self::UNSTATED, xet: xet_hash(headers) }
     }
 
     /// `headers` came with the redirect to `url`; they tell the time of the clock that signed it.
@@ -43,8 +46,12 @@ impl Place {
         let stated = stated_lifetime(&url, headers::server_time(headers));
         let lifetime = stated.unwrap_or(Self::UNSTATED).min(Self::LONGEST);
         let lifetime = lifetime - Self::MARGIN.min(lifetime / 10);
-        Self { url, host: Host::Storage, lifetime }
+        Self { url, host: Host::Storage, lifetime, xet: xet_hash(headers) }
     }
+}
+
+fn xet_hash(headers: &HeaderMap) -> Option<XetHash> {
+    headers::text(headers, "x-xet-hash").and_then(XetHash::from_hex)
 }
 
 /// `X-Amz-Expires` (seconds from `X-Amz-Date`, with Google's twin) or `Expires` (seconds since 1970).
@@ -148,6 +155,19 @@ mod tests {
         assert_eq!(lifetime(&format!("Expires={}", NOW - 90)), Some(0));
         for query in ["", "Expires=soon", "X-Amz-Expires=-", "Expires=99999999999999999999"] {
             assert_eq!(lifetime(query), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_xet_hash_is_64_digits_or_none() {
+        let place = |hash: &str| {
+            let headers = HeaderMap::from_iter([("x-xet-hash".parse().unwrap(), hash.parse().unwrap())]);
+            Place::signed(Url::parse("http://cdn/x").unwrap(), &headers)
+        };
+        assert_eq!(place(&"a1".repeat(32)).xet, XetHash::from_hex(&"a1".repeat(32)));
+        assert!(place(&"a1".repeat(32)).xet.is_some());
+        for wrong in ["", "a1", &"g1".repeat(32), &"a1".repeat(33)] {
+            assert_eq!(place(wrong).xet, None, "{wrong}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 use url::Url;
 
@@ -12,6 +13,7 @@ use super::places::{Host, Place, Places};
 use super::urls;
 use crate::metrics::Metrics;
 use crate::origin::http::{self, Wanted};
+use crate::origin::xet::XetHash;
 use crate::origin::{ByteStream, OriginError, OriginErrorKind};
 use crate::types::{BlobId, ByteRange, Identity, RemoteFile};
 
@@ -47,6 +49,18 @@ impl Contents {
         self.get(identity, file, range, &place).await
     }
 
+    /// The file's name in the Hub's Xet store, if it has one. Costs what the first plain range would cost too.
+    pub(super) async fn xet_hash(
+        &self,
+        identity: &Identity,
+        file: &RemoteFile,
+    ) -> Result<Option<XetHash>, OriginError> {
+        match self.places.known(identity, file).await {
+            Some(place) => Ok(place.xet),
+            None => Ok(self.find(identity, file).await?.xet),
+        }
+    }
+
     /// Asks the Hub itself, whatever is remembered.
     pub(super) async fn authorize(&self, identity: &Identity, file: &RemoteFile) -> Result<(), OriginError> {
         let asked = self.ask_place(identity, file).await;
@@ -62,7 +76,7 @@ impl Contents {
     /// Git files are small and lie on the Hub: to ask where would cost a round trip more than to ask for the bytes.
     async fn find(&self, identity: &Identity, file: &RemoteFile) -> Result<Place, OriginError> {
         match file.blob.id {
-            BlobId::GitSha1(_) => Ok(Place::hub(urls::resolve(identity, file)?)),
+            BlobId::GitSha1(_) => Ok(Place::hub(urls::resolve(identity, file)?, &HeaderMap::new())),
             _ => self.places.known_or(identity, file, self.ask_place(identity, file)).await,
         }
     }
@@ -75,7 +89,7 @@ impl Contents {
             Reply::Elsewhere(redirect) => signed(file, redirect),
             Reply::Here(response) => {
                 check(&response, file)?;
-                Ok(Place::hub(url))
+                Ok(Place::hub(url, response.headers()))
             }
         }
     }

@@ -52,6 +52,11 @@ pub(super) fn resolve(identity: &Identity, file: &RemoteFile) -> Result<Url, Ori
     on_hub(identity, format!("{}/resolve/{}/{path}", file.repo, file.commit))
 }
 
+/// Leave to read the repository's files of the Hub's Xet store.
+pub(super) fn xet_token(identity: &Identity, repo: &RepoId, commit: Commit) -> Result<Url, OriginError> {
+    on_hub(identity, format!("api/{}/{}/xet-read-token/{commit}", repo.kind().plural(), repo.name()))
+}
+
 /// The page that `page` names as its next. A mirror may hand through links that name the public Hub.
 pub(super) fn next_page(identity: &Identity, page: &Url, link: &str) -> Option<Url> {
     match link.strip_prefix(PUBLIC_HUB) {

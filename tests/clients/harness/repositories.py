@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy
 from safetensors.numpy import save_file
 
-from harness.paths import TARGET
+from harness.paths import ROOT, TARGET, venv_bin
+from harness.process import run_well
 
 # Part of the folder's name: raise it when a builder below changes.
 GENERATION = 1
@@ -66,7 +68,18 @@ def build_wide(folder: Path) -> None:
     write_json(folder / "config.json", {"model_type": "llama"})
 
 
-BUILDERS: dict[str, Callable[[Path], None]] = {"tiny": build_tiny, "big": build_big, "wide": build_wide}
+def build_formats(folder: Path) -> None:
+    """A folder for each format: pickled, sharded, adapter and gguf."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
+    run_well([venv_bin("formats"), ROOT / "tests" / "clients" / "formats" / "make.py", folder], env, seconds=120)
+
+
+def one_format(name: str) -> Callable[[Path], None]:
+    return lambda folder: shutil.copytree(repository("formats") / name, folder, dirs_exist_ok=True)
+
+
+BUILDERS: dict[str, Callable[[Path], None]] = {"tiny": build_tiny, "big": build_big, "wide": build_wide, "formats": build_formats}
+BUILDERS |= {name: one_format(name) for name in ["pickled", "sharded", "adapter", "gguf"]}
 
 
 def tensor(random: numpy.random.Generator) -> numpy.ndarray:

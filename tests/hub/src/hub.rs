@@ -264,6 +264,11 @@ impl Hub {
         *self.world.options.write() = options;
     }
 
+    /// Says that the Xet store at `options().xet_store` has the file of that sha256, under this name.
+    pub fn set_xet_hash(&self, sha256: &str, hash: &str) {
+        self.world.store.set_xet_hash(sha256, hash);
+    }
+
     /// Replaces all faults: `hub.set_faults(Fault::on(Target::Cdn).times(1).status(503))`.
     pub fn set_faults(&self, faults: impl Into<Faults>) {
         self.world.faults.set(faults.into());

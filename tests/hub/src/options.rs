@@ -15,6 +15,10 @@ pub struct Options {
     pub link_bandwidth: Option<u64>,
     /// Send those who resolve a git file on to `/api/resolve-cache/...` with a relative 307, as the Hub may do.
     pub resolve_cache: bool,
+    /// The URL of the Xet store that holds some of the files; null is without one.
+    pub xet_store: Option<String>,
+    /// How long leave to read of it is good for.
+    pub xet_token_lifetime_seconds: u64,
 }
 
 impl Default for Options {
@@ -25,6 +29,8 @@ impl Default for Options {
             url_lifetime_seconds: 3600.0,
             link_bandwidth: None,
             resolve_cache: false,
+            xet_store: None,
+            xet_token_lifetime_seconds: 3600,
         }
     }
 }

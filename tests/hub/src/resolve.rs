@@ -15,6 +15,7 @@ use crate::store::{Caller, may_resolve};
 
 const X_LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
 const X_LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
+const X_XET_HASH: HeaderName = HeaderName::from_static("x-xet-hash");
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 pub async fn answer(world: &World, route: RepoRoute, caller: Caller, asking: &Asking) -> Result<Response, Refusal> {
@@ -68,7 +69,21 @@ impl Found<'_> {
         set(&mut headers, X_LINKED_ETAG, &format!("\"{}\"", lfs.sha256));
         set(&mut headers, X_LINKED_SIZE, &self.file.size.to_string());
         set(&mut headers, header::ACCEPT_RANGES, "bytes");
+        self.say_xet(&mut headers, lfs);
         redirect(StatusCode::FOUND, headers, &location)
+    }
+
+    /// Where the same bytes are in the Xet store, if they are there.
+    fn say_xet(&self, headers: &mut HeaderMap, lfs: &LfsObject) {
+        let store = self.world.options.read().xet_store.clone();
+        let (Some(store), Some(hash)) = (store, self.world.store.xet_hash(&lfs.sha256)) else { return };
+        let (kind, repo, commit) = (self.route.repo.kind.plural(), &self.route.repo.name, &self.commit.id);
+        let token = format!("{}/api/{kind}/{repo}/xet-read-token/{commit}", self.world.endpoints.hub);
+        let links = format!(
+            "<{token}>; rel=\"xet-auth\", <{store}/v1/reconstructions/{hash}>; rel=\"xet-reconstruction-info\""
+        );
+        set(headers, X_XET_HASH, &hash);
+        set(headers, header::LINK, &links);
     }
 
     fn redirect_to_cache(&self) -> Response {

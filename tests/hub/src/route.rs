@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use crate::repo::{RepoId, RepoKind};
 
 /// Words that follow a repository's name in the API.
-const VERBS: [&str; 4] = ["revision", "tree", "paths-info", "refs"];
+const VERBS: [&str; 5] = ["revision", "tree", "paths-info", "refs", "xet-read-token"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route {
@@ -41,6 +41,7 @@ pub enum Ask {
     Tree { revision: String, path: String },
     PathsInfo { revision: String },
     Refs,
+    XetToken { revision: String },
     File { revision: String, path: String },
 }
 
@@ -98,6 +99,7 @@ fn api(kind: RepoKind, rest: &[&str]) -> Option<Route> {
         ["tree", revision, path @ ..] => Ask::Tree { revision: decode(revision)?, path: decode(&path.join("/"))? },
         ["paths-info", revision] => Ask::PathsInfo { revision: decode(revision)? },
         ["refs"] => Ask::Refs,
+        ["xet-read-token", revision] => Ask::XetToken { revision: decode(revision)? },
         _ => return None,
     };
     repo_route(kind, name, Surface::Api, tail, ask)

@@ -67,6 +67,9 @@ struct Inner {
     tokens: HashMap<String, String>,
     /// By sha256.
     blobs: HashMap<String, Blob>,
+    /// By sha256.
+    xet_hashes: HashMap<String, String>,
+    xet_tokens: u64,
 }
 
 impl Inner {
@@ -186,6 +189,22 @@ impl Store {
         let inner = self.inner.read();
         let pairs = inner.repos.iter();
         pairs.map(|(id, repo)| (id.clone(), Arc::clone(repo))).collect()
+    }
+
+    /// The file of that sha256 is in the Xet store too, under this name.
+    pub fn set_xet_hash(&self, sha256: &str, hash: &str) {
+        self.inner.write().xet_hashes.insert(sha256.to_owned(), hash.to_owned());
+    }
+
+    pub fn xet_hash(&self, sha256: &str) -> Option<String> {
+        self.inner.read().xet_hashes.get(sha256).cloned()
+    }
+
+    /// How many tokens for the Xet store were given out, with this one.
+    pub fn next_xet_token(&self) -> u64 {
+        let mut inner = self.inner.write();
+        inner.xet_tokens += 1;
+        inner.xet_tokens
     }
 
     pub fn blob(&self, sha256: &str) -> Option<Blob> {

@@ -5,6 +5,7 @@ mod catalog;
 mod contents;
 mod faults;
 mod mirrors;
+mod xet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,12 +82,20 @@ fn origin() -> (Arc<HubOrigin>, Arc<Metrics>) {
 }
 
 fn origin_that_gives_up_after(give_up: Duration) -> (Arc<HubOrigin>, Arc<Metrics>) {
-    let metrics = Arc::new(Metrics::default());
-    let settings = HubSettings {
+    origin_with(HubSettings { give_up, ..settings() })
+}
+
+fn settings() -> HubSettings {
+    HubSettings {
         timeouts: Timeouts { connect: STALL, stall: STALL },
-        give_up,
+        give_up: Duration::from_secs(20),
         first_retry: Duration::from_millis(10),
-    };
+        ..HubSettings::default()
+    }
+}
+
+fn origin_with(settings: HubSettings) -> (Arc<HubOrigin>, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::default());
     (Arc::new(HubOrigin::new(settings, metrics.clone())), metrics)
 }
 

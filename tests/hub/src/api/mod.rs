@@ -6,6 +6,7 @@ mod paths_info;
 mod refs;
 mod tree;
 mod whoami;
+mod xet_token;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::exchange::{Asking, World};
 use crate::refusal::Refusal;
 use crate::repo::Repo;
 use crate::route::{Ask, RepoRoute, Route};
-use crate::store::{Caller, Lookup};
+use crate::store::{Caller, Lookup, may_resolve};
 
 pub fn answer(world: &World, route: Route, caller: Caller, asking: &Asking) -> Result<Response, Refusal> {
     if caller == Caller::Unknown {
@@ -48,6 +49,13 @@ fn repo(world: &World, route: RepoRoute, caller: Caller, asking: &Asking) -> Res
             paths_info::answer(&commit, asking)
         }
         Ask::Refs => Ok(refs::answer(&repo, asking)),
+        Ask::XetToken { revision } => {
+            commit(&repo, revision)?;
+            if !may_resolve(&repo, &caller) {
+                return Err(Refusal::Gated(route.repo, caller));
+            }
+            xet_token::answer(world)
+        }
         Ask::File { .. } => Err(Refusal::NoSuchRoute),
     }
 }

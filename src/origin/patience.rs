@@ -1,9 +1,8 @@
 //! Asking a question about names until it is answered for good.
 
-use std::future::Future;
 use std::time::Duration;
 
-use crate::origin::{Backoff, OriginError};
+use super::{Backoff, OriginError};
 
 /// How long a question is asked again, and after which wait first.
 #[derive(Debug, Clone, Copy)]
