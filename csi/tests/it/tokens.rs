@@ -26,7 +26,7 @@ fn a_private_model_is_for_those_alone_whose_token_may_see_it_though_its_bytes_ar
 }
 
 #[test]
-fn no_token_is_on_disk_in_a_command_line_or_in_a_log() {
+fn no_token_is_on_disk_or_in_a_log() {
     let (hub, _) = hub();
     let node = Node::start(hub);
     let home = node.publish("home", &Volume::default().secret("token", "hf_reader")).unwrap();
