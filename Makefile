@@ -14,11 +14,13 @@ demo: ## mount, and let a real client load a real model through it (MODEL=org/na
 	@tests/demo/run.sh
 
 test: check ## every test: unit, mount, and the real clients' scenarios
+	tests/setup.sh csi
 	cargo test --workspace
 	tests/setup.sh clients
 	tests/clients/run.sh
 
 test-full: check ## the same, and what is too slow for every change
+	tests/setup.sh csi
 	MODELS_RUNS=50000 cargo test --workspace -- --include-ignored
 	tests/fuzz.sh 300
 	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --no-run

@@ -6,6 +6,7 @@
 #   tests/setup.sh bench     also the servers and the clients that the benchmark compares with
 #   tests/setup.sh image     what the container image is built with
 #   tests/setup.sh coverage  also what measures which lines tests run
+#   tests/setup.sh csi       also csi-sanity, the specification's own tests of CSI drivers
 #   tests/setup.sh clients   also the old clients and the hf-hub crate's program
 #   tests/setup.sh full      also ModelExpress's command line
 set -euo pipefail
@@ -16,11 +17,12 @@ cd "$(dirname "$0")/.."
 . tests/setup/python.sh
 . tests/setup/model.sh
 . tests/setup/rust.sh
+. tests/setup/csi.sh
 
 what=${1:-build}
 case $what in
-build | image | coverage | bench | demo | clients | full) ;;
-*) fail "what is '$what'? Use build, image, coverage, bench, demo, clients or full." ;;
+build | image | coverage | bench | csi | demo | clients | full) ;;
+*) fail "what is '$what'? Use build, image, coverage, bench, csi, demo, clients or full." ;;
 esac
 
 mkdir -p target
@@ -38,6 +40,10 @@ image)
     ;;
 coverage)
     require_coverage
+    exit 0
+    ;;
+csi)
+    require_csi_sanity
     exit 0
     ;;
 esac

@@ -10,16 +10,16 @@ use tonic::transport::Server;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
-use crate::control::job::Progress;
+use crate::control::job::{Progress, Resolved};
 use crate::control::{MountOrder, Node};
 use crate::types::{Identity, Token};
 
-use super::code::refuse;
+use super::code::{refuse, refuse_by_name};
 use super::jobs;
 use super::proto::control_server::{Control, ControlServer};
 use super::proto::{
-    JobRequest, MountReply, MountRequest, StatusReply, StatusRequest, UnmountReply, UnmountRequest, UpgradeReply,
-    UpgradeRequest,
+    JobRequest, MountReply, MountRequest, ResolveReply, ResolveRequest, StatusReply, StatusRequest, UnmountReply,
+    UnmountRequest, UpgradeReply, UpgradeRequest,
 };
 use super::status;
 
@@ -64,8 +64,9 @@ impl Control for ControlService {
 
     async fn mount(&self, request: Request<MountRequest>) -> Result<Response<MountReply>, Status> {
         let request = request.into_inner();
-        let MountRequest { directory, endpoint, token, offline, allow_other, passthrough_off, drop_behind_bytes } =
+        let MountRequest { directory, endpoint, token, offline, allow_other, passthrough_off, drop_behind_bytes, pod } =
             request;
+        let pod = pod.map(jobs::pod).transpose()?;
         let identity = Identity::new(&endpoint, token.as_deref().map(Token::new), offline);
         let order = MountOrder {
             directory: PathBuf::from(directory),
@@ -73,6 +74,7 @@ impl Control for ControlService {
             allow_other,
             passthrough: !passthrough_off,
             drop_behind: drop_behind_bytes,
+            pod,
         };
         self.node.mount(order).await.map_err(refuse)?;
         Ok(Response::new(MountReply {}))
@@ -87,6 +89,13 @@ impl Control for ControlService {
     async fn upgrade(&self, _: Request<UpgradeRequest>) -> Result<Response<UpgradeReply>, Status> {
         let pid = self.node.upgrade().await.map_err(refuse)?;
         Ok(Response::new(UpgradeReply { pid }))
+    }
+
+    async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<ResolveReply>, Status> {
+        let ResolveRequest { caller, model } = request.into_inner();
+        let model = jobs::model(&jobs::identity(caller), model)?;
+        let Resolved { commit, folder, files, bytes } = self.node.resolve(&model).await.map_err(refuse_by_name)?;
+        Ok(Response::new(ResolveReply { commit: commit.to_string(), folder, files, bytes }))
     }
 
     type RunStream = jobs::Events;

@@ -14,7 +14,8 @@ use crate::control::job::{
     Clear, Cleared, Download, Downloaded, Export, Exported, Follower, Import, Imported, Job, ModelName, Outcome,
     Pinned, Position, Verified, Verify,
 };
-use crate::types::{Identity, ParseRepoError, RepoId, Revision, Token};
+use crate::fs::pod::{Pod, Shown};
+use crate::types::{Identity, ParseCommitError, ParseRepoError, RepoId, Revision, Token};
 
 use super::code::refuse;
 use super::proto::job_event::Event;
@@ -31,9 +32,8 @@ const SILENCE: u32 = 5;
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<JobEvent, Status>> + Send>>;
 
 pub(super) fn read(request: JobRequest) -> Result<Job, Status> {
-    let proto::Caller { endpoint, token, offline } = request.caller.unwrap_or_default();
-    let identity = Identity::new(&endpoint, token.as_deref().map(Token::new), offline);
-    let model = |message: Option<proto::ModelName>| model(&identity, message.unwrap_or_default());
+    let identity = identity(request.caller);
+    let model = |message: Option<proto::ModelName>| model(&identity, message);
     let unknown = || Status::unimplemented("this daemon does not know this job");
     Ok(match request.job.ok_or_else(unknown)? {
         JobMessage::List(_) => Job::List,
@@ -59,9 +59,31 @@ pub(super) fn read(request: JobRequest) -> Result<Job, Status> {
     })
 }
 
-fn model(identity: &Identity, message: proto::ModelName) -> Result<ModelName, Status> {
+pub(super) fn identity(caller: Option<proto::Caller>) -> Identity {
+    let proto::Caller { endpoint, token, offline } = caller.unwrap_or_default();
+    Identity::new(&endpoint, token.as_deref().map(Token::new), offline)
+}
+
+pub(super) fn model(identity: &Identity, message: Option<proto::ModelName>) -> Result<ModelName, Status> {
+    let message = message.unwrap_or_default();
     let (repo, revision) = (repo(&message.repo)?, revision(&message.revision)?);
     Ok(ModelName { identity: identity.clone(), repo, revision })
+}
+
+/// What a pod's mount shows.
+pub(super) fn pod(message: proto::PodView) -> Result<Pod, Status> {
+    let shown = |proto::ShownModel { repo: name, revision: at, commit }| {
+        let commit = commit.map(|text: String| text.parse());
+        let commit =
+            commit.transpose().map_err(|error: ParseCommitError| Status::invalid_argument(error.to_string()))?;
+        let pinned = match (at.as_deref().map(revision).transpose()?, commit) {
+            (Some(revision), Some(commit)) => Some((revision, commit)),
+            (None, None) => None,
+            _ => return Err(Status::invalid_argument("a revision is shown by its commit: both or none")),
+        };
+        Ok(Shown { repo: repo(&name)?, pinned })
+    };
+    Ok(Pod { only: message.only.into_iter().map(shown).collect::<Result<_, Status>>()? })
 }
 
 fn repo(text: &str) -> Result<RepoId, Status> {

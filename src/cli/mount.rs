@@ -74,6 +74,7 @@ pub fn order(directory: &Path, config: &Config) -> anyhow::Result<MountOrder> {
         allow_other: settings.mount_allow_other,
         passthrough: settings.mount_passthrough == PassthroughWish::Auto,
         drop_behind: settings.mount_drop_behind_bytes.map(|bytes| bytes.get()),
+        pod: None,
     })
 }
 
@@ -94,6 +95,7 @@ async fn ask(owner: &Owner, order: &MountOrder) -> Result<(), ClientError> {
         allow_other: order.allow_other,
         passthrough_off: !order.passthrough,
         drop_behind_bytes: order.drop_behind,
+        pod: None,
     };
     Client::connect(&owner.socket).await?.mount(request).await.map(drop)
 }

@@ -14,12 +14,13 @@ use tracing::{info, warn};
 use crate::cache::SpaceState;
 use crate::db::RepoRow;
 use crate::fs::mount;
+use crate::fs::pod::Pod;
 use crate::fs::session::{MountPlan, SessionError};
 use crate::fs::survival::{Header, HeldMount};
 use crate::types::Identity;
 
 use super::error::ControlError;
-use super::job::{Job, Outcome, Progress};
+use super::job::{Job, ModelName, Outcome, Progress, Resolved};
 use super::parts::{Mounted, Plane};
 
 /// How long a mount may take to answer.
@@ -39,13 +40,15 @@ pub struct MountOrder {
     pub passthrough: bool,
     /// From which size on a file does not stay in the page cache once it has been read.
     pub drop_behind: Option<u64>,
+    /// A mount for one pod.
+    pub pod: Option<Pod>,
 }
 
 impl MountOrder {
     /// As a daemon before this one was asked.
     pub fn of(header: &Header) -> Self {
-        let MountPlan { directory, allow_other, passthrough, drop_behind, identity } = MountPlan::of(header);
-        Self { directory, identity, allow_other, passthrough, drop_behind }
+        let MountPlan { directory, allow_other, passthrough, drop_behind, identity, pod } = MountPlan::of(header);
+        Self { directory, identity, allow_other, passthrough, drop_behind, pod }
     }
 }
 
@@ -319,6 +322,12 @@ impl Node {
         };
         drop(seat);
         outcome
+    }
+
+    /// Where the files of a model are in a mount. The plane has its own deadline for the Hub.
+    pub async fn resolve(self: &Arc<Self>, model: &ModelName) -> Result<Resolved, ControlError> {
+        let _seat = self.begin()?;
+        self.plane.resolve(model).await
     }
 
     /// Resolves when anything has begun besides the first job, which is that of whoever waits here.

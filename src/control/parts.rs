@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::tree::Tree;
 
 use super::error::ControlError;
-use super::job::{self, Job, Outcome, Progress};
+use super::job::{self, Job, ModelName, Outcome, Progress, Resolved};
 use super::node::MountOrder;
 
 /// What a node runs on. A test has one without a kernel.
@@ -35,6 +35,8 @@ pub trait Plane: Send + Sync + 'static {
     fn counters(&self) -> Vec<(&'static str, u64)>;
     /// Has the next daemon started beside this one; returns its process. Waits: not for a thread of the runtime.
     fn upgrade(&self) -> io::Result<Option<u32>>;
+    /// Where the files of a model are in a mount.
+    async fn resolve(&self, model: &ModelName) -> Result<Resolved, ControlError>;
     /// Does a job to its end; dropped, it gives it up.
     async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError>;
 }
@@ -89,6 +91,7 @@ impl Plane for Parts {
             passthrough: order.passthrough,
             drop_behind: order.drop_behind,
             identity: order.identity.clone(),
+            pod: order.pod.clone(),
         };
         Ok(Arc::new(Session::start(plan, self.ground()).await?))
     }
@@ -121,6 +124,10 @@ impl Plane for Parts {
             )
         };
         self.keeper.as_ref().ok_or_else(nobody)?.upgrade()
+    }
+
+    async fn resolve(&self, model: &ModelName) -> Result<Resolved, ControlError> {
+        Parts::resolve(self, model).await
     }
 
     async fn run(&self, job: Job, progress: &Progress) -> Result<Outcome, ControlError> {

@@ -28,6 +28,7 @@ use crate::api::service::{self, ServiceOrder};
 use crate::config::Config;
 use crate::control::{JobSeat, MountOrder};
 use crate::db::Database;
+use crate::fs::session;
 use crate::fs::survival::{HeldMount, Keeper};
 use crate::types::Identity;
 
@@ -103,6 +104,9 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
             Some(serving) if first.serving().is_some() => Some(service::bind(&serving.order).await?),
             _ => None,
         };
+        if let Err(error) = session::sweep_pods(&directories.cache, &first.kept()) {
+            warn!(%error, "what pods have written that are gone takes room until the next start");
+        }
         let (running, seat) = Running::start(config, &directories, keeper)?;
         lock.describe(&directories.socket, holder.as_deref())?;
         // With this it does not end with its last mount.
@@ -161,6 +165,14 @@ impl Beginning {
 }
 
 impl First {
+    /// The directories of mounts that go on.
+    fn kept(&self) -> Vec<PathBuf> {
+        match self {
+            First::TakeOver(held) => held.iter().map(|held| held.header.directory.clone().into()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn serving(&self) -> Option<&Serving> {
         match self {
             First::Serve(serving) => Some(serving),

@@ -29,6 +29,20 @@ impl Database {
         .await
     }
 
+    /// Drops a view that will not be mounted again.
+    pub async fn forget_view(&self, directory: &str) -> Result<(), DbError> {
+        let directory = directory.to_owned();
+        self.write(move |db| {
+            let found = db.query_row("SELECT id FROM views WHERE directory = ?1", [&directory], |row| row.get(0));
+            let Some(id) = found.optional()? else { return Ok(()) };
+            db.execute("DELETE FROM nodes WHERE view_id = ?1", [id])?;
+            forget_renames(db, ViewId(id))?;
+            db.execute("DELETE FROM views WHERE id = ?1", [id])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// The node of each path, made where there is none, in one transaction.
     pub async fn ensure_nodes(&self, view: ViewId, paths: Vec<String>) -> Result<Vec<NodeRow>, DbError> {
         self.write(move |db| paths.iter().map(|path| ensure_node(db, view, path)).collect()).await

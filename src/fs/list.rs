@@ -10,7 +10,7 @@ use super::lookup::{Found, TOKEN};
 use super::model_fs::ModelFs;
 use crate::tree::Node;
 use crate::tree::layout::{Place, blob_path, join, split};
-use crate::types::{Blob, RepoId, SnapshotEntry};
+use crate::types::{Blob, Commit, RepoId, Revision, SnapshotEntry};
 
 /// An entry of a folder.
 pub struct Listed {
@@ -144,7 +144,8 @@ impl ModelFs {
                 self.add_scratch(&mut names, path)?;
                 let mut repos = self.tree.known_repos(identity)?;
                 repos.extend(self.tree.declared());
-                names.extend(repos.iter().filter_map(RepoId::folder).map(|folder| (folder, Kind::Folder)));
+                let shown = repos.iter().filter(|repo| self.view.shows_repo(repo));
+                names.extend(shown.filter_map(RepoId::folder).map(|folder| (folder, Kind::Folder)));
             }
             Place::Repo(_) => {
                 let folders = ["refs", "snapshots", "blobs", ".no_exist", "trees"];
@@ -159,8 +160,10 @@ impl ModelFs {
                 self.add_revisions(&mut names, path, repo, &format!("{revision}/"))?;
             }
             Place::Snapshots(repo) => {
-                let commits = self.tree.commits(identity, repo)?;
-                names.extend(commits.into_iter().map(|commit| (commit.to_string(), Kind::Folder)));
+                let commits = self.tree.commits(identity, repo)?.into_iter();
+                let is_shown =
+                    |commit: &Commit| self.view.shows(&Place::Snapshot(repo.clone(), *commit, String::new()));
+                names.extend(commits.filter(is_shown).map(|commit| (commit.to_string(), Kind::Folder)));
             }
             Place::Snapshot(repo, commit, folder) => {
                 let snapshot = self.tree.whole_snapshot(identity, repo, *commit).await?;
@@ -199,6 +202,9 @@ impl ModelFs {
         self.add_scratch(names, path)?;
         for (revision, _) in self.tree.revisions(&self.view.identity, repo)? {
             let Some(rest) = revision.strip_prefix(prefix) else { continue };
+            if !Revision::new(&revision).is_ok_and(|name| self.view.shows(&Place::Ref(repo.clone(), name))) {
+                continue;
+            }
             match rest.split_once('/') {
                 Some((folder, _)) => names.insert(folder.to_owned(), Kind::Folder),
                 None => names.insert(rest.to_owned(), Kind::File),

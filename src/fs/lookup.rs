@@ -91,6 +91,9 @@ impl ModelFs {
     /// The walk from a meaning to what is there. Everything that exists is decided here.
     pub(super) async fn find(&self, path: &str, place: &Place) -> Result<Found, FsError> {
         let view = &self.view;
+        if !view.shows(place) {
+            return Ok(Found::Absent(Lasting::Briefly));
+        }
         Ok(match place {
             Place::Root | Place::Hub => Found::Virtual(Shape::writable_folder(view, Lasting::ForGood)),
             Place::Repo(repo) => self.find_repo(repo).await?,
@@ -136,10 +139,17 @@ impl ModelFs {
         if is_temporary(revision) || revision.as_commit().is_some() {
             return Ok(Found::Absent(Lasting::Briefly));
         }
-        match self.tree.commit(&self.view.identity, repo, revision).await {
+        match self.commit(repo, revision).await {
             Ok(_) => Ok(Found::Virtual(Shape::writable_file(&self.view, COMMIT_LEN, Lasting::Briefly))),
             Err(TreeError::Absent) => Ok(Found::Absent(Lasting::Briefly)),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn commit(&self, repo: &RepoId, revision: &Revision) -> Result<Commit, TreeError> {
+        match self.view.commit(repo, revision) {
+            Some(commit) => Ok(commit),
+            None => self.tree.commit(&self.view.identity, repo, revision).await,
         }
     }
 

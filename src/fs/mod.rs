@@ -28,6 +28,7 @@ pub mod mount;
 pub mod notices;
 mod orphans;
 mod passthrough;
+pub mod pod;
 mod read;
 mod rename;
 pub mod scratch;

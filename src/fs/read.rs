@@ -152,7 +152,10 @@ impl ModelFs {
         }
         let text = match place {
             Place::Ref(repo, revision) => {
-                let commit = self.tree.pinned(&self.view.identity, &repo, &revision)?;
+                let commit = match self.view.commit(&repo, &revision) {
+                    None => self.tree.pinned(&self.view.identity, &repo, &revision)?,
+                    pinned => pinned,
+                };
                 commit.ok_or(FsError::Stale)?.to_string()
             }
             Place::Scratch if path.as_ref() == TOKEN => {

@@ -18,9 +18,10 @@ use super::model_fs::ModelFs;
 use super::mount::{self, MountError, MountOptions, UnmountError};
 use super::notices::{self, Courier, Notices};
 use super::passthrough::MovedName;
-use super::scratch::{Owner, Scratch, ScratchError};
+use super::pod::Pod;
+use super::scratch::{self, Owner, Scratch, ScratchError};
 use super::survival::{Agreement, Header, HeldMount, Keeper, KeptMount, MountName, StateFile};
-use super::view::View;
+use super::view::{self, View};
 use crate::cache::BlockCache;
 use crate::db::DbError;
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ pub struct MountPlan {
     /// From which size on a file does not stay in the page cache once it has been read.
     pub drop_behind: Option<u64>,
     pub identity: Identity,
+    /// A mount for one pod.
+    pub pod: Option<Pod>,
 }
 
 impl MountPlan {
@@ -48,13 +51,14 @@ impl MountPlan {
             passthrough: header.passthrough,
             drop_behind: header.drop_behind,
             identity: header.identity(),
+            pod: header.pod.clone(),
         }
     }
 
     /// For the daemon after this one.
     fn header(&self, directory: &Path, database: &str, agreement: Agreement) -> Header {
         Header {
-            format: Header::FORMAT,
+            format: Header::format(self.pod.as_ref()),
             database: database.to_owned(),
             directory: directory.to_string_lossy().into_owned(),
             endpoint: self.identity.endpoint.to_string(),
@@ -64,6 +68,7 @@ impl MountPlan {
             passthrough: self.passthrough,
             drop_behind: self.drop_behind,
             agreement,
+            pod: self.pod.clone(),
         }
     }
 }
@@ -112,6 +117,15 @@ pub struct Session {
     survival: String,
     kept: Option<(Arc<Keeper>, MountName)>,
     ended: watch::Receiver<bool>,
+    /// What is to go when the mount has gone.
+    brief: Option<Brief>,
+}
+
+/// What a pod's mount leaves, and where.
+struct Brief {
+    tree: Arc<Tree>,
+    layer: PathBuf,
+    directory: PathBuf,
 }
 
 impl Session {
@@ -157,7 +171,8 @@ impl Session {
         }
         Self::try_passthrough(&fs, &device, kept.as_ref().ok(), &ground.cache).await;
         Self::raise_read_ahead(directory.clone()).await;
-        Self::serve(fs, session, device, ground.courier, directory, kept)
+        let layer = fs.view.scratch_directory(&ground.cache_directory);
+        Self::serve(fs, session, device, ground.courier, directory, layer, kept)
     }
 
     /// Goes on with a mount that an earlier daemon served. Its readers have waited meanwhile.
@@ -190,7 +205,8 @@ impl Session {
             forgotten.forget_orphans(|node| notices::is_known(&kept.device, node));
         }));
         let kept = keeper.ok_or_else(|| "nobody keeps it".to_owned());
-        Self::serve(fs, session, device, ground.courier, directory, kept)
+        let layer = fs.view.scratch_directory(&ground.cache_directory);
+        Self::serve(fs, session, device, ground.courier, directory, layer, kept)
     }
 
     async fn model_fs(
@@ -207,9 +223,16 @@ impl Session {
             passthrough: plan.passthrough,
             drop_behind: plan.drop_behind,
             owner,
+            pod: plan.pod.clone(),
         };
         let Ground { tree, cache, metrics, .. } = ground.clone();
-        let scratch = Scratch::open(view.scratch_directory(&ground.cache_directory))?;
+        let layer = view.scratch_directory(&ground.cache_directory);
+        if view.pod.is_some() && fresh {
+            // What a daemon that was killed has left of a pod before this one.
+            let old = layer.clone();
+            blocking(move || scratch::remove(&old)).await?;
+        }
+        let scratch = Scratch::open(layer)?;
         let nodes = tree.nodes(&view.directory.to_string_lossy(), fresh).await?;
         Ok(Arc::new(ModelFs::new(view, tree, cache, metrics, nodes, scratch)))
     }
@@ -251,6 +274,7 @@ impl Session {
         device: OwnedFd,
         courier: Courier,
         directory: PathBuf,
+        layer: PathBuf,
         kept: Result<KeptBy, String>,
     ) -> Result<Self, SessionError> {
         let survival = kept.as_ref().map_or_else(|why| format!("off: {why}"), |_| "on".to_owned());
@@ -259,6 +283,7 @@ impl Session {
         let device = Arc::new(device);
         let notices = || Notices::new(device.clone(), courier.clone());
         let known = Arc::downgrade(&fs);
+        let brief = fs.view.pod.as_ref().map(|_| Brief { tree: fs.tree.clone(), layer, directory: directory.clone() });
         let ended = Self::run(session, directory.clone())?;
         tokio::spawn(Self::drop_behind(fs.clone(), notices(), ended.clone()));
         tokio::spawn(Self::move_names(fs, notices(), ended.clone()));
@@ -266,7 +291,7 @@ impl Session {
         if let Some((keeper, name)) = kept.clone() {
             tokio::spawn(Self::forget(keeper, name, ended.clone()));
         }
-        Ok(Self { directory, fs: known, survival, kept, ended })
+        Ok(Self { directory, fs: known, survival, kept, ended, brief })
     }
 
     /// A mount that has ended is not to be kept.
@@ -376,11 +401,33 @@ impl Session {
         &self.directory
     }
 
-    /// Returns once the mount is gone, whoever took it away.
+    /// Returns once the mount is gone, whoever took it away, and with it what a pod has written.
     pub async fn finished(&self) {
         let mut ended = self.ended.clone();
         let _ = ended.wait_for(|ended| *ended).await;
+        if let Some(brief) = &self.brief {
+            brief.end().await;
+        }
     }
+}
+
+impl Brief {
+    async fn end(&self) {
+        let layer = self.layer.clone();
+        if let Err(error) = blocking(move || scratch::remove(&layer)).await {
+            tracing::error!(%error, "what a pod has written is left behind until a daemon starts");
+        }
+        if let Err(error) = self.tree.forget_nodes(&self.directory.to_string_lossy()).await {
+            tracing::error!(%error, "the numbers of a mount that is gone are still on record");
+        }
+    }
+}
+
+/// Takes away what pods have written whose mounts no daemon goes on with: those before it were killed. `kept` are the
+/// directories of the others.
+pub fn sweep_pods(cache_directory: &Path, kept: &[PathBuf]) -> Result<(), ScratchError> {
+    let kept: Vec<_> = kept.iter().map(|directory| view::pod_layer(cache_directory, directory)).collect();
+    scratch::remove_others(&view::pod_layers(cache_directory), &kept)
 }
 
 /// A connection that somebody with privilege has mounted there for this daemon.

@@ -24,7 +24,10 @@ impl ModelFs {
             Place::Plain(repo, commit, file) => return Ok(Some(self.meant_in_commit(path, repo, commit, file).await?)),
             place => return Ok(Some((path, place))),
         };
-        match self.tree.commit(&self.view.identity, &repo, &revision).await {
+        if !self.view.shows(&Place::Newest(repo.clone(), revision.clone())) {
+            return Ok(None);
+        }
+        match self.commit(&repo, &revision).await {
             Ok(commit) => Ok(Some((path_tree::link(&repo, commit), Place::CommitLink(repo, commit)))),
             Err(TreeError::Absent) => Ok(None),
             Err(error) => Err(error.into()),
@@ -81,7 +84,7 @@ impl ModelFs {
         if kind == RepoType::Model {
             repos.extend(self.tree.known_repos(&self.view.identity)?);
         }
-        for repo in repos.iter().filter(|repo| repo.kind() == kind) {
+        for repo in repos.iter().filter(|repo| repo.kind() == kind && self.view.shows_repo(repo)) {
             let place = path_tree::newest(repo);
             let Some(rest) = place.strip_prefix(path).and_then(|rest| rest.strip_prefix('/')) else { continue };
             match rest.split_once('/') {

@@ -71,6 +71,7 @@ impl Home {
             passthrough: false,
             drop_behind: None,
             owner: Owner { uid: 0, gid: 0 },
+            pod: None,
         };
         let fs = serve(&runtime, &folder, &view, &tree, &cache, true);
         Self { runtime, folder, db, tree, cache, view, fs, last: 0 }

@@ -64,6 +64,13 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Drops the numbers of a mount that will not come again.
+    pub async fn forget_nodes(&self, directory: &str) -> Result<(), DbError> {
+        self.db.forget_view(directory).await
+    }
+}
+
 impl Nodes {
     /// Names kept in memory; the others are looked up in the database again.
     const REMEMBERED: u64 = 100_000;

@@ -127,6 +127,7 @@ impl Node {
             passthrough: self.passthrough,
             drop_behind: self.drop_behind,
             identity,
+            pod: None,
         };
         let ground = Ground {
             tree: self.tree.clone(),

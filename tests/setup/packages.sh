@@ -13,6 +13,7 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     case $1 in
     build | coverage) ;;
+    csi) find_any_go >/dev/null || echo golang-go ;;
     image) missing_image_packages ;;
     bench) missing_python_packages; missing_bench_packages ;;
     clients) missing_python_packages; missing_clients_packages ;;

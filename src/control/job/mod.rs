@@ -16,7 +16,7 @@ pub use clear::{Clear, Cleared};
 pub use download::{Download, Downloaded};
 pub use export::{Export, Exported};
 pub use import::{Import, Imported};
-pub use names::ModelName;
+pub use names::{ModelName, Resolved};
 pub use pin::Pinned;
 pub use progress::{Follower, Position, Progress};
 pub use verify::{Verified, Verify};

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::tree::TreeError;
-use crate::types::{Identity, RemoteFile, RepoId, Revision, Snapshot};
+use crate::tree::{TreeError, path_tree};
+use crate::types::{Commit, Identity, RemoteFile, RepoId, Revision, Snapshot};
 
 use super::super::error::ControlError;
 use super::super::parts::Parts;
@@ -30,7 +30,28 @@ impl ModelName {
     }
 }
 
+/// Where the files of a model are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    pub commit: Commit,
+    /// The folder of plain files in any mount, for the kinds of repositories that have one.
+    pub folder: Option<String>,
+    pub files: u64,
+    pub bytes: u64,
+}
+
 impl Parts {
+    pub(in crate::control) async fn resolve(&self, model: &ModelName) -> Result<Resolved, ControlError> {
+        let snapshot = self.find(model, &Progress::new().0).await?;
+        let has_folder = path_tree::ROOTS.contains(&model.repo.kind());
+        Ok(Resolved {
+            commit: snapshot.commit,
+            folder: has_folder.then(|| path_tree::folder(&model.repo, snapshot.commit)),
+            files: snapshot.len() as u64,
+            bytes: snapshot.files().map(|(_, blob)| blob.size).sum(),
+        })
+    }
+
     /// The files that `model` names now. The Hub is asked where the branch stands; if it does not answer, the commit that
     /// the branch is pinned to is the answer, with a remark.
     pub(in crate::control) async fn find(

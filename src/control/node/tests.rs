@@ -36,6 +36,10 @@ impl Plane for TestPlane {
         self.mount(&MountOrder::of(&held.header)).await
     }
 
+    async fn resolve(&self, model: &ModelName) -> Result<Resolved, ControlError> {
+        Err(ControlError::Refused(format!("{model}: there is no Hub")))
+    }
+
     fn upgrade(&self) -> io::Result<Option<u32>> {
         Err(io::Error::other("there is no holder"))
     }
@@ -116,6 +120,7 @@ fn order(directory: &str) -> MountOrder {
         allow_other: false,
         passthrough: true,
         drop_behind: None,
+        pod: None,
     }
 }
 

@@ -210,6 +210,35 @@ impl Scratch {
     }
 }
 
+/// Takes a layer away with all that is in it. Nobody has it open. Nothing there is fine.
+pub fn remove(layer: &Path) -> Result<()> {
+    for path in [layer.to_owned(), orphan::folder_of(layer)] {
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(ScratchError { operation: "remove", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes every layer in `folder` away but `kept`.
+pub fn remove_others(folder: &Path, kept: &[PathBuf]) -> Result<()> {
+    let failed = |source| ScratchError { operation: "sweep", path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if !kept.iter().any(|layer| path == *layer || path == orphan::folder_of(layer)) {
+            std::fs::remove_dir_all(&path).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 fn open_confined(from: impl AsFd, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat2(from, path, flags, Mode::empty(), CONFINED)?)
 }

@@ -20,7 +20,7 @@ pub struct Orphan {
 }
 
 /// Where the orphans of the layer at `layer` are.
-fn folder_of(layer: &Path) -> PathBuf {
+pub(super) fn folder_of(layer: &Path) -> PathBuf {
     let mut name = layer.file_name().unwrap_or_default().to_owned();
     name.push(".orphans");
     layer.with_file_name(name)

@@ -12,6 +12,7 @@ use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
 use super::super::backing::BackingId;
+use super::super::pod::Pod;
 use super::Agreement;
 use crate::tree::Node;
 use crate::types::{Identity, Token};
@@ -36,10 +37,18 @@ pub struct Header {
     pub passthrough: bool,
     pub drop_behind: Option<u64>,
     pub agreement: Agreement,
+    #[serde(default)]
+    pub pod: Option<Pod>,
 }
 
 impl Header {
-    pub const FORMAT: u32 = 1;
+    /// That of a mount which every version so far can go on with, and one that must not be shown as if it had no limits.
+    const PLAIN: u32 = 1;
+    const WITH_POD: u32 = 2;
+
+    pub fn format(pod: Option<&Pod>) -> u32 {
+        if pod.is_some() { Self::WITH_POD } else { Self::PLAIN }
+    }
 
     pub fn identity(&self) -> Identity {
         Identity::new(&self.endpoint, self.token.as_deref().map(Token::new), self.offline)
@@ -83,7 +92,7 @@ impl StateFile {
         let mut text = vec![0; length as usize];
         read_all(&file, &mut text, LENGTH)?;
         let header: Header = serde_json::from_slice(&text)?;
-        if header.format != Header::FORMAT {
+        if ![Header::PLAIN, Header::WITH_POD].contains(&header.format) {
             let text = format!("it was written by another version (format {})", header.format);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
@@ -178,7 +187,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
-            format: Header::FORMAT,
+            format: Header::format(None),
             database: "a database".to_owned(),
             directory: "/mnt/with space\nand more".to_owned(),
             endpoint: "https://hub.example".to_owned(),
@@ -188,6 +197,7 @@ mod tests {
             passthrough: true,
             drop_behind: Some(7),
             agreement: Agreement { request: vec![1, 2], reply: vec![3] },
+            pod: None,
         }
     }
 
