@@ -37,7 +37,7 @@ fn what_clients_write_survives_a_remount() {
     assert_eq!(fs::read_to_string(home.join("token")).unwrap(), "hf_abc");
     let token = fs::metadata(home.join("token")).unwrap();
     assert_eq!(token.permissions().mode() & 0o777, 0o600, "a token is private whatever was asked");
-    assert_eq!(names(&home), ["hub", "modules", "token"]);
+    assert_eq!(names(&home), ["hub", "models", "modules", "token"]);
     fs::remove_dir_all(home.join("modules")).unwrap();
     assert!(!home.join("modules").exists());
 }
@@ -100,7 +100,7 @@ fn the_virtual_part_refuses_changes_with_eacces_and_never_erofs() {
     assert_eq!(errno(fs::create_dir(repo.join("snapshots").join(&commit).join("np"))), EACCES);
     assert_eq!(errno(fs::remove_dir_all(&repo)), EACCES);
     assert_eq!(errno(fs::create_dir(world.repo("acme/absent"))), EACCES);
-    assert_eq!(errno(fs::create_dir(world.mount_point().join("models"))), EACCES);
+    assert_eq!(errno(fs::create_dir(world.mount_point().join("models/acme/absent"))), EACCES);
     assert_eq!(errno(fs::rename(&file, world.mount_point().join("x"))), EACCES);
     assert_eq!(fs::read(&file).unwrap(), b"{}");
 }

@@ -106,6 +106,8 @@ pub struct Service {
     ground: Ground,
     health: HealthReporter,
     stop: CancellationToken,
+    /// The last connection is closed.
+    delivered: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -123,6 +125,9 @@ impl Service {
     const LARGEST_REQUEST: usize = 100 << 20;
     /// How long the last words may take to get out.
     const LAST_WORDS: Duration = Duration::from_secs(1);
+    /// How long what has been answered may take to reach who asked, which is as slow as that one reads. Who watches the
+    /// health for ever takes all of it.
+    const DELIVERY: Duration = Duration::from_secs(5);
 
     /// Answers from now on.
     pub async fn start(
@@ -166,13 +171,16 @@ impl Service {
             .add_service(InterceptedService::new(sources, admit));
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
+        let delivered = CancellationToken::new();
+        let ended = delivered.clone().drop_guard();
         let serving = tokio::spawn(async move {
+            let _ended = ended;
             let served = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await;
             if let Err(cause) = served {
                 tracing::error!(%cause, "the network service broke; mounts and the control socket go on");
             }
         });
-        Ok(Self { address, ground, health, stop, serving: Mutex::new(Some(serving)) })
+        Ok(Self { address, ground, health, stop, delivered, serving: Mutex::new(Some(serving)) })
     }
 
     /// Takes nothing new, and returns when what is under way has been answered. Dropped before that, everything goes on.
@@ -183,6 +191,8 @@ impl Service {
         self.stop.cancel();
         self.ground.answers.close();
         self.ground.answers.wait().await;
+        // An answer is made before it is read.
+        let _ = tokio::time::timeout(Self::DELIVERY, self.delivered.cancelled()).await;
     }
 
     /// Ends what still streams, with a word to those who listen.
