@@ -13,7 +13,7 @@ use rustix::fs::{Advice, fadvise};
 use test_hub::{Files, Hub};
 
 use crate::harness::{eventually, noise};
-use crate::serve::server::{download, files_of, free_port, models_at, set_bandwidth};
+use crate::serve::server::{download, files_of, models_at, set_bandwidth};
 
 const MIB: usize = 1 << 20;
 /// A mount of its own, and the service for other machines.
@@ -208,7 +208,7 @@ impl Served {
         let bytes = noise(6, 4 * MIB + 7);
         let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
         let commit = hub.commit(Self::MODEL, files).unwrap();
-        let port = free_port();
+        let port = test_hub::free_port();
         let manager = Manager::boot(hub, SERVE, &format!("serve --host 127.0.0.1 --port {port}"));
         manager.run(&["start", manager.service]);
         let runtime = tokio::runtime::Runtime::new().unwrap();

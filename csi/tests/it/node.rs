@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -108,7 +107,7 @@ impl Node {
     }
 
     pub fn start_daemon(&mut self) {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let port = test_hub::free_port().to_string();
         let mut command = program("weightfs");
         command.args(["serve", "--host", "127.0.0.1", "--port", &port]);
         command.env("HOME", self.folder.path()).env("HF_ENDPOINT", self.hub.endpoint());

@@ -110,7 +110,7 @@ fn a_server_with_mounts_is_one_daemon_and_ends_with_them() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { download(&mut server.models().await, MODEL).await });
     assert_eq!(hub.data_bytes(), bytes.len() as u64 + 7, "readers and clients share what came");
-    let port = super::server::free_port().to_string();
+    let port = test_hub::free_port().to_string();
     let said = server.machine.fail(1, &["serve", "--host", "127.0.0.1", "--port", &port]);
     assert!(said.contains("has this cache directory"), "{said}");
     // A terminal that goes away is no reason.

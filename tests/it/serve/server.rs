@@ -1,6 +1,5 @@
 //! A server for one test, and clients of it.
 
-use std::net::TcpListener;
 use std::process::{Child, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -36,11 +35,6 @@ pub fn set_bandwidth(hub: &Hub, bytes_per_second: Option<u64>) {
     hub.set_options(options);
 }
 
-/// A port that nobody has.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub struct Server {
     pub machine: Machine,
     pub port: u16,
@@ -64,7 +58,7 @@ impl Server {
 
     pub fn start_at(host: &str, machine: Machine, variables: &[(&str, &str)]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let mut server = Self { machine, port: free_port(), runtime, child: None };
+        let mut server = Self { machine, port: test_hub::free_port(), runtime, child: None };
         server.spawn(host, variables);
         server
     }
