@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing else; quick when nothing is. Everything but distribution packages goes below target/.
 #
-#   tests/setup.sh build     what a build of weightfs and its own tests need
-#   tests/setup.sh demo      also the model, the Python client and the engine of the demo
-#   tests/setup.sh bench     also the servers and the clients that the benchmark compares with
-#   tests/setup.sh image     what the container image is built with
-#   tests/setup.sh coverage  also what measures which lines tests run
-#   tests/setup.sh csi       also csi-sanity, the specification's own tests of CSI drivers
-#   tests/setup.sh clients   also the old clients and the hf-hub crate's program
-#   tests/setup.sh full      also ModelExpress's command line
+#   tests/setup.sh build       what a build of weightfs and its own tests need
+#   tests/setup.sh demo        also the model, the Python client and the engine of the demo
+#   tests/setup.sh bench       also the servers and the clients that the benchmark compares with
+#   tests/setup.sh image       what the container image is built with
+#   tests/setup.sh coverage    also what measures which lines tests run
+#   tests/setup.sh csi         also csi-sanity, the specification's own tests of CSI drivers
+#   tests/setup.sh kubernetes  also a Kubernetes, and what the demo and the image need
+#   tests/setup.sh clients     also the old clients and the hf-hub crate's program
+#   tests/setup.sh full        also ModelExpress's command line
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -18,11 +19,12 @@ cd "$(dirname "$0")/.."
 . tests/setup/model.sh
 . tests/setup/rust.sh
 . tests/setup/csi.sh
+. tests/setup/kubernetes.sh
 
 what=${1:-build}
 case $what in
-build | image | coverage | bench | csi | demo | clients | full) ;;
-*) fail "what is '$what'? Use build, image, coverage, bench, csi, demo, clients or full." ;;
+build | image | coverage | bench | csi | kubernetes | demo | clients | full) ;;
+*) fail "what is '$what'? Use build, image, coverage, bench, csi, kubernetes, demo, clients or full." ;;
 esac
 
 mkdir -p target
@@ -53,6 +55,11 @@ require_venv main
 [ "$what" = bench ] && exit 0
 
 require_model
+if [ "$what" = kubernetes ]; then
+    require_rust_target x86_64-unknown-linux-musl
+    require_kubernetes
+    exit 0
+fi
 require_rust_client embed
 [ "$what" = demo ] && exit 0
 

@@ -2,7 +2,7 @@
 # Builds the container image, with docker where it runs, else with buildah; `make image` calls this. No network is needed but
 # what the build of the programs itself needs.
 #
-#   PROGRAMS=DIR   takes weightfs and mount-weightfs from there instead of building them; they must be static
+#   PROGRAMS=DIR   takes weightfs, weightfs-csi and mount-weightfs from there instead of building them; they must be static
 #   IMAGE=NAME     the image's name, weightfs:VERSION if not given
 #
 # buildah's image is written to target/image/weightfs.tar, which `docker load`, `podman load` and `ctr images import` take.
@@ -18,7 +18,7 @@ image=${IMAGE:-weightfs:$version}
 build_programs() {
     tests/setup.sh image
     say "building the static programs (some minutes, once)"
-    cargo build --locked --profile dist --target $TARGET --bins
+    cargo build --locked --profile dist --target $TARGET --package weightfs --package weightfs-csi --bins
     PROGRAMS=${CARGO_TARGET_DIR:-target}/$TARGET/dist
 }
 
@@ -46,7 +46,7 @@ assemble() {
     install -d "$ROOT"/{usr/bin,usr/sbin,etc/ssl/certs,etc/weightfs,proc,sys,dev}
     # Whatever user a platform chooses writes there.
     install -d -m 1777 "$ROOT"/{tmp,run,var/cache/weightfs}
-    install -m 755 "$PROGRAMS/weightfs" "$ROOT/usr/bin/weightfs"
+    install -m 755 "$PROGRAMS/weightfs" "$PROGRAMS/weightfs-csi" "$ROOT/usr/bin/"
     install -m 755 "$PROGRAMS/mount-weightfs" "$ROOT/usr/sbin/mount.weightfs"
     install -m 644 "$certificates" "$ROOT/etc/ssl/certs/ca-certificates.crt"
     printf '%s\n' root:x:0:0:root:/root:/usr/bin/weightfs weightfs:x:65532:65532::/var/cache/weightfs:/usr/bin/weightfs >"$ROOT/etc/passwd"
@@ -72,7 +72,7 @@ build_image() {
 }
 
 [ -n "${PROGRAMS:-}" ] || build_programs
-for program in weightfs mount-weightfs; do
+for program in weightfs weightfs-csi mount-weightfs; do
     [ -x "$PROGRAMS/$program" ] || fail "$PROGRAMS/$program is not there"
     require_static "$PROGRAMS/$program"
 done

@@ -45,6 +45,7 @@ def test_it_holds_the_programs_and_certificates_and_no_more(image: Image) -> Non
     files = {str(path.relative_to(image.root)) for path in image.root.rglob("*") if path.is_file()}
     assert files == {
         "usr/bin/weightfs",
+        "usr/bin/weightfs-csi",
         "usr/sbin/mount.weightfs",
         "etc/ssl/certs/ca-certificates.crt",
         "etc/passwd",

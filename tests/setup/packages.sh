@@ -15,6 +15,7 @@ missing_packages() {
     build | coverage) ;;
     csi) find_any_go >/dev/null || echo golang-go ;;
     image) missing_image_packages ;;
+    kubernetes) missing_python_packages; missing_image_packages; missing_kubernetes_packages ;;
     bench) missing_python_packages; missing_bench_packages ;;
     clients) missing_python_packages; missing_clients_packages ;;
     full) missing_python_packages; missing_clients_packages; missing_full_packages ;;
@@ -39,6 +40,14 @@ missing_image_packages() {
     command -v musl-gcc >/dev/null || echo musl-tools
     command -v readelf >/dev/null || echo binutils
     docker info >/dev/null 2>&1 || command -v buildah >/dev/null || echo buildah
+}
+
+missing_kubernetes_packages() {
+    find_any_go >/dev/null || echo golang-go
+    command -v runc >/dev/null || echo runc
+    [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins
+    command -v ip >/dev/null || echo iproute2
+    command -v openssl >/dev/null || echo openssl
 }
 
 missing_bench_packages() {
