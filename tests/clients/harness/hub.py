@@ -53,10 +53,11 @@ class RequestLog:
 
 @dataclass
 class Hub:
-    """Serves acme/NAME for each of `names`."""
+    """Serves acme/NAME for each of `names`; `options` are of its program."""
 
     root: Path
     names: Sequence[str]
+    options: Sequence[str] = ()
     url: str = ""
     process: Background | None = None
     last_log: list[Request] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Hub:
         self.root.mkdir(parents=True, exist_ok=True)
         port_file = self.root / "ports"
         repos = [f"--repo=acme/{name}={repository(name)}" for name in self.names]
-        command = [TEST_HUB, *repos, "--print-json", "--port-file", port_file]
+        command = [TEST_HUB, *repos, *self.options, "--print-json", "--port-file", port_file]
         process = self.process = Background(command, self.root / "hub.log")
         wait_until(lambda: port_file.exists() or process.is_gone(), "the stand-in answers", START_SECONDS)
         assert not process.is_gone(), process.said()

@@ -63,19 +63,21 @@ def run(
     user: User = MYSELF,
     seconds: float = 120.0,
     cwd: Path = Path("/"),
+    text: str | None = None,
 ) -> Finished:
+    """`text` is what it reads from its standard input."""
     words = user.command([str(word) for word in command])
     process = subprocess.Popen(
         words,
         env=dict(env),
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        out, err = process.communicate(timeout=seconds)
+        out, err = process.communicate(text, timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         # Not awaited for ever: a process stuck in the kernel does not die before the mount does.

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The image of this tree in a Kubernetes of one node, with real clients in its pods; `make e2e-kubernetes` calls this. Arguments
+# go on to pytest.
+#
+# Everything runs in namespaces of its own: the end of the first process there ends all the others, and their mounts and network
+# go with them. On this machine's disk, what they write is below target/kubernetes; the logs stay there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/setup/say.sh
+
+readonly STATE=$PWD/target/kubernetes CGROUP=weightfs-kubernetes
+[ "$(id -u)" -eq 0 ] || fail "only root can run a Kubernetes"
+[ -c /dev/fuse ] || fail "/dev/fuse is not there (modprobe fuse)"
+
+# Two kubelets would remove each other's containers.
+mkdir -p "$STATE"
+exec 8>"$STATE/lock"
+flock --nonblock 8 || fail "another run holds $STATE/lock"
+
+remove_state() {
+    rm -rf --one-file-system "$STATE"/{lib,cache,containerd,kubelet,signals}
+    local hierarchy
+    for hierarchy in $(findmnt --list --noheadings --types cgroup,cgroup2 --output TARGET); do
+        [ ! -d "$hierarchy/$CGROUP" ] || find "$hierarchy/$CGROUP" -depth -type d -exec rmdir {} +
+    done
+}
+
+[ -n "${TEST_HUB_BINARY:-}" ] || cargo build --quiet --locked -p test-hub
+remove_state
+rm -rf "$STATE/logs"
+trap remove_state EXIT
+mkdir -p "$STATE"/{lib,cache,containerd,signals,logs}
+unshare --mount --propagation private --pid --fork --kill-child --net --mount-proc \
+    tests/kubernetes/inside.sh "$STATE" "$CGROUP" "$@"
