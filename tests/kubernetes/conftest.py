@@ -8,14 +8,10 @@ import pytest
 
 from cluster import weightfs
 from cluster.cluster import Cluster
+from cluster.hub import start_hub
 from cluster.kubectl import asked
-from cluster.places import NODE_ADDRESS, RUN
-from cluster.pods import Claim, Inline, Pod
+from cluster.pods import Claim, Inline, NewPod, Pod
 from harness.hub import Hub
-
-READER = "hf_reader"
-NewPod = Callable[..., Pod]
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
@@ -39,12 +35,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def hub(cluster: Cluster) -> Iterator[Hub]:
-    """acme/minilm, acme/big and acme/wide, and acme/tiny, which only READER may see."""
-    address = f"{NODE_ADDRESS}:0"
-    options = [f"--listen={address}", f"--cdn-listen={address}", f"--token=reader={READER}"]
-    hub = Hub(RUN / "hub", ["minilm", "big", "wide", "tiny"], options)
-    hub.start()
-    hub.admin("POST", "repo", {"repo": "acme/tiny", "private": True, "readers": ["reader"]})
+    hub = start_hub()
     yield hub
     hub.stop()
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from cluster.hub import READER
 from cluster.kubectl import apply, kubectl
 from cluster.pods import VOLUME, Inline
-from conftest import READER
 from harness.repositories import repository, sha256_of_files
 
 PRIVATE = {"view": "model", "repo": "acme/tiny"}

@@ -1,7 +1,7 @@
 """Pods as their authors write them: a client's program in an image with nothing of ours, and volumes of the driver."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,19 +94,20 @@ class Pod:
 
     def answer(self, seconds: float = PATIENCE) -> Any:
         """Waits for its end; fails if the program does."""
-        self.wait_for("is at its end", ("Succeeded", "Failed"), seconds)
+        self.wait_until(self.has_ended, "is at its end", seconds)
         said = self.said()
         assert self.phase() == "Succeeded", f"{self.name} failed:\n{said}"
         return json.loads(said.splitlines()[-1])
 
-    def wait_for_start(self) -> None:
-        self.wait_for("runs", ("Running", "Succeeded", "Failed"), PATIENCE)
-
-    def wait_for(self, what: str, phases: Sequence[str], seconds: float) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """As `waiting` does; where it is in vain, says what is known of the pod."""
         try:
-            wait_until(lambda: self.phase() in phases, f"the pod {self.name} {what}", seconds)
+            wait_until(condition, f"the pod {self.name} {what}", seconds)
         except TimeoutError as late:
             raise TimeoutError(f"{late}\n{asked('describe', 'pod', self.name).out}\n{self.said()}") from None
+
+    def has_ended(self) -> bool:
+        return self.phase() in ("Succeeded", "Failed")
 
     def phase(self) -> str:
         return get("pod", self.name)["status"]["phase"]
@@ -126,8 +127,11 @@ class Pod:
             found.extend(event["message"] for event in events if "rpc error" in event["message"])
             return bool(found)
 
-        wait_until(look, f"{self.name} has an event of the driver", PATIENCE)
+        self.wait_until(look, "has an event of the driver")
         return found[-1]
 
     def delete(self) -> None:
         kubectl("delete", "pod", self.name, "--ignore-not-found", "--wait=true", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
+
+
+NewPod = Callable[..., Pod]
