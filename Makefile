@@ -5,10 +5,10 @@ CASE ?=
 export MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full image coverage bench bench-micro fuzz check setup clean
+.PHONY: help demo test test-full e2e-kubernetes image coverage bench bench-micro fuzz check setup clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## mount, and let a real client load a real model through it (MODEL=org/name: from the real Hub)
 	@tests/demo/run.sh
@@ -27,6 +27,11 @@ test-full: check ## the same, and what is too slow for every change
 	tests/setup.sh full
 	deploy/docker/image.sh
 	tests/clients/run.sh --full
+
+e2e-kubernetes: ## the image, by the chart, in a real Kubernetes of one node, as root (CASE=part of a scenario's name)
+	tests/setup.sh kubernetes
+	deploy/docker/image.sh
+	tests/kubernetes/run.sh $(if $(CASE),-k '$(CASE)')
 
 image: ## a container image with static programs (IMAGE=name; PROGRAMS=dir: from programs that are built already)
 	@deploy/docker/image.sh

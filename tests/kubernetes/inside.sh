@@ -46,4 +46,4 @@ for hierarchy in $(findmnt --list --noheadings --types cgroup,cgroup2 --output T
     done
 done
 
-PYTHONDONTWRITEBYTECODE=1 target/venv/main/bin/python -m pytest -c tests/kubernetes/pytest.ini "${@:-tests/kubernetes}" || exit
+PYTHONDONTWRITEBYTECODE=1 target/venv/main/bin/python -m pytest -c tests/kubernetes/pytest.ini tests/kubernetes "$@" || exit

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The image of this tree in a Kubernetes of one node, with real clients in its pods; `make e2e-kubernetes` calls this. Arguments
-# go on to pytest.
+# are options of pytest, like -k NAME.
 #
 # Everything runs in namespaces of its own: the end of the first process there ends all the others, and their mounts and network
 # go with them. On this machine's disk, what they write is below target/kubernetes; the logs stay there.
