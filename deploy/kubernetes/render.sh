@@ -9,7 +9,7 @@ out=${1:-deploy/kubernetes}
 # What helm alone may say of an object is left out: who manages it, and of which chart and file it is.
 render() {
     target/tools/helm template weightfs deploy/helm/weightfs --namespace weightfs --kube-version 1.26.0 --skip-tests "$@" |
-        sed '/^# Source: /d; /^ *app.kubernetes.io\/managed-by: /d; /^ *helm.sh\//d'
+        sed '/^# Source: /d; /^ *app.kubernetes.io\/managed-by: /d; /^ *helm.sh\/chart: /d; /^$/d'
 }
 
 {

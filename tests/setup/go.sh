@@ -34,9 +34,10 @@ require_go_tool() {
     local name=$1 version=$2 package=$3 go
     local program=target/tools/$name
     [ -x "$program" ] && [ "$(cat "$program.version" 2>/dev/null)" = "$version" ] && return
-    say "$name $version"
+    say "building $name $version (a few minutes, once)"
     go=$(find_go) || go=$(fetch_go)
-    GOBIN=$PWD/target/tools "$go" install "$package@$version" || fail "$name could not be built (is there a network?)"
+    GOBIN=$PWD/target/tools CGO_ENABLED=0 GOFLAGS=-trimpath "$go" install -ldflags "-s -w" "$package@$version" ||
+        fail "$name could not be built (is there a network?)"
     # Last, so that a run that was interrupted is done again.
     echo "$version" >"$program.version"
 }
