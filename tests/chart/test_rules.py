@@ -33,6 +33,16 @@ def test_who_is_not_privileged_has_no_right_of_roots(objects):
                 assert context["allowPrivilegeEscalation"] is False, name
 
 
+def test_a_server_meets_the_restricted_pod_standard(objects):
+    for name, pod in pods(objects):
+        if not name.endswith(("-server", "-answers")):
+            continue
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        kinds = {kind for volume in pod.get("volumes", []) for kind in volume if kind != "name"}
+        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}, name
+
+
 def test_no_pod_is_in_a_namespace_of_its_node(objects):
     for name, pod in pods(objects):
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
@@ -71,10 +81,11 @@ def newer(tmp_path):
 def test_an_upgrade_leaves_the_holders_pods_as_they_are(tmp_path, file):
     before = render(file)
     after = render(file, chart=newer(tmp_path), image__tag="9.8.7", config__logging__level="debug", metrics__enabled=False)
-    of = lambda objects, part: next(o["spec"] for o in objects if o["kind"] == "DaemonSet" and o["metadata"]["name"].endswith(part))
-    assert of(before, "-holder") == of(after, "-holder")
-    assert of(before, "-holder")["updateStrategy"] == {"type": "OnDelete"}
-    assert of(before, "-node") != of(after, "-node")
+    names = {found["metadata"]["name"].rsplit("-")[-1]: found["metadata"]["name"] for found in before if found["kind"] == "DaemonSet"}
+    of = lambda objects, part: find(objects, "DaemonSet", names[part])["spec"]
+    assert of(before, "holder") == of(after, "holder")
+    assert of(before, "holder")["updateStrategy"] == {"type": "OnDelete"}
+    assert of(before, "node") != of(after, "node")
 
 
 def test_an_upgrade_of_the_chart_alone_brings_its_programs(tmp_path):
