@@ -5,7 +5,7 @@ CASE ?=
 export MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full e2e-kubernetes image coverage bench bench-micro fuzz check setup clean
+.PHONY: help demo test test-full e2e-kubernetes image chart coverage bench bench-micro fuzz check setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,8 @@ demo: ## mount, and let a real client load a real model through it (MODEL=org/na
 test: check ## every test: unit, mount, and the real clients' scenarios
 	tests/setup.sh csi
 	cargo test --workspace
+	tests/setup.sh chart
+	tests/chart/run.sh
 	tests/setup.sh clients
 	tests/clients/run.sh
 
@@ -26,6 +28,8 @@ test-full: check ## the same, and what is too slow for every change
 	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --no-run
 	tests/setup.sh full
 	deploy/docker/image.sh
+	tests/setup.sh chart
+	tests/chart/run.sh
 	tests/clients/run.sh --full
 
 e2e-kubernetes: ## the image, by the chart, in a real Kubernetes of one node, as root (CASE=part of a scenario's name)
@@ -38,6 +42,10 @@ image: ## a container image with static programs (IMAGE=name; PROGRAMS=dir: from
 
 coverage: ## which lines the tests run, as pages in target/coverage/html (COVERAGE="--lib": only these tests)
 	@tests/coverage.sh $(COVERAGE)
+
+chart: ## render the plain manifests from the chart (deploy/kubernetes)
+	@tests/setup.sh chart
+	@deploy/kubernetes/render.sh
 
 comma := ,
 bench: ## compare with downloads, other mounts and the plain disk (CASE=name,name: only these)
