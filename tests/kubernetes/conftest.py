@@ -24,7 +24,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def what_the_cluster_says() -> str:
     pods = asked("get", "pods", "--all-namespaces", "--output=wide").out
     events = asked("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp").out
-    logs = asked("logs", "--namespace=weightfs", "--selector=app=weightfs-node", "--all-containers", "--prefix", "--tail=25").out
+    logs = asked("logs", "--namespace=weightfs", "--selector=app.kubernetes.io/name=weightfs", "--all-containers", "--prefix", "--tail=25").out
     return "\n".join([pods, *events.splitlines()[-15:], logs])
 
 

@@ -36,7 +36,7 @@ def readers(pod: NewPod, hub: Hub, cold: Path) -> Iterator[Readers]:
 
 
 def test_the_daemons_pod_is_deleted(readers) -> None:
-    weightfs.delete_pods("weightfs-node")
+    weightfs.delete_pods("node")
     readers.read_on()
     print(readers.end())
 
@@ -56,9 +56,9 @@ def test_the_daemon_is_killed(readers) -> None:
 
 
 def test_the_holder_is_replaced_and_then_the_daemon(readers) -> None:
-    weightfs.delete_pods("weightfs-holder")
+    weightfs.delete_pods("holder")
     readers.read_on()
-    weightfs.delete_pods("weightfs-node")
+    weightfs.delete_pods("node")
     readers.read_on()
     print(readers.end())
 

@@ -48,7 +48,7 @@ def add_image(archive: Path) -> None:
 
 
 def add_name(image: str, another: str) -> None:
-    ctr("images", "tag", "--local", image, another)
+    ctr("images", "tag", image, another)
 
 
 def ctr(*words: str) -> str:

@@ -1,55 +1,68 @@
-"""weightfs in the cluster, as an administrator installs and upgrades it."""
-
-from pathlib import Path
+"""weightfs in the cluster, as an administrator installs and upgrades it: by its chart."""
 
 import yaml
 
 from cluster import runtime
-from cluster.kubectl import apply, get, kubectl
+from cluster.kubectl import get, kubectl
+from cluster.places import ENVIRONMENT, HELM
 from cluster.pods import PATIENCE
+from harness.paths import ROOT
+from harness.process import run_well
 from harness.waiting import wait_until
 
-IMAGE, ANOTHER_IMAGE = "docker.io/library/weightfs:0.1.0", "docker.io/library/weightfs:another"
-SETUP = Path(__file__).parents[1] / "interim.yaml"
-NAMESPACE = "--namespace=weightfs"
+CHART = ROOT / "deploy" / "helm" / "weightfs"
+IMAGE, ANOTHER_TAG = "docker.io/library/weightfs", "another"
+RELEASE = NAMESPACE = "weightfs"
+IN_NAMESPACE = f"--namespace={NAMESPACE}"
 
 
 def install(hub: str) -> None:
-    runtime.add_name(IMAGE, ANOTHER_IMAGE)
-    apply(*yaml.safe_load_all(SETUP.read_text().replace("HUB", hub)))
-    for name in daemon_sets():
-        wait_for(name)
+    runtime.add_name(f"{IMAGE}:{version()}", f"{IMAGE}:{ANOTHER_TAG}")
+    kubectl("create", "namespace", NAMESPACE)
+    helm("install", "--set", f"hub.endpoint={hub}")
+    wait_until_ready("holder")
+    wait_until_ready("node")
 
 
-def daemon_sets() -> list[str]:
-    return [found["metadata"]["name"] for found in get("daemonsets", NAMESPACE)["items"]]
-
-
-def wait_for(name: str) -> None:
-    kubectl("rollout", "status", f"daemonset/{name}", f"--timeout={PATIENCE:.0f}s", NAMESPACE, seconds=PATIENCE + 10)
-
-
-def delete_pods(name: str) -> None:
-    """Ends with their successors at work."""
-    kubectl("delete", "pods", f"--selector=app={name}", f"--timeout={PATIENCE:.0f}s", NAMESPACE, seconds=PATIENCE + 10)
-    wait_until(lambda: are_ready(name), f"new pods of {name} are ready", PATIENCE)
-
-
-def are_ready(name: str) -> bool:
-    found = pods(name)
-    return len(found) > 0 and all(is_ready(pod) for pod in found)
-
-
-def is_ready(pod: dict) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+def version() -> str:
+    return yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 
 
 def use_another_image() -> None:
-    kubectl("set", "image", "daemonset/weightfs-node", f"*={ANOTHER_IMAGE}", NAMESPACE)
-    wait_for("weightfs-node")
+    """Ends with its pods at work."""
+    before = names("node")
+    helm("upgrade", "--reuse-values", "--set", f"image.tag={ANOTHER_TAG}")
+    wait_until(lambda: names("node").isdisjoint(before), "the node set is rolled", PATIENCE)
+    wait_until_ready("node")
 
 
-def pods(name: str) -> list[dict]:
-    return get("pods", NAMESPACE, f"--selector=app={name}")["items"]
+def helm(verb: str, *options: str) -> str:
+    return run_well([HELM, verb, RELEASE, CHART, IN_NAMESPACE, *options], ENVIRONMENT)
+
+
+def delete_pods(part: str) -> None:
+    """Ends with their successors at work."""
+    limit = f"--timeout={PATIENCE:.0f}s"
+    kubectl("delete", "pods", f"--selector={selector(part)}", limit, IN_NAMESPACE, seconds=PATIENCE + 10)
+    wait_until_ready(part)
+
+
+def wait_until_ready(part: str) -> None:
+    wait_until(lambda: len(pods(part)) > 0 and all(map(is_ready, pods(part))), f"the pods of {part} are ready", PATIENCE)
+
+
+def is_ready(pod: dict) -> bool:
+    conditions = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def names(part: str) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods(part)}
+
+
+def pods(part: str) -> list[dict]:
+    return get("pods", IN_NAMESPACE, f"--selector={selector(part)}")["items"]
+
+
+def selector(part: str) -> str:
+    return f"app.kubernetes.io/component={part}"
