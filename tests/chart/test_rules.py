@@ -1,5 +1,6 @@
 """What must hold whatever the values are: rights, the holder's peace, who may ask."""
 
+import re
 import shutil
 
 import pytest
@@ -180,3 +181,17 @@ def test_the_notes_say_what_is_next_and_no_secret(file):
 def test_the_chart_is_of_the_programs_version():
     version = next(line for line in (ROOT / "Cargo.toml").read_text().splitlines() if line.startswith("version = "))
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == version.split('"')[1]
+
+
+def test_the_pages_values_are_the_charts():
+    text = (ROOT / "docs/KUBERNETES.md").read_text()
+    table = text[text.index("| value | default |") : text.index("## The service")]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([A-Za-z.]+)`", row[0])]
+    assert len(named) > 15
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    for name in named:
+        found = values
+        for key in name.split("."):
+            assert key in found, name
+            found = found[key]
