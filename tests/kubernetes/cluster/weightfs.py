@@ -36,6 +36,12 @@ def use_another_image() -> None:
     wait_until_ready("node")
 
 
+def uninstall() -> None:
+    """Ends with its pods gone."""
+    run_well([HELM, "uninstall", RELEASE, IN_NAMESPACE, "--wait", f"--timeout={PATIENCE:.0f}s"], ENVIRONMENT, seconds=PATIENCE + 10)
+    wait_until(lambda: not pods("node") and not pods("holder"), "its pods are gone", PATIENCE)
+
+
 def helm(verb: str, *options: str) -> str:
     return run_well([HELM, verb, RELEASE, CHART, IN_NAMESPACE, *options], ENVIRONMENT)
 

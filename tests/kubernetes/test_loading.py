@@ -1,8 +1,10 @@
-"""A pod's volume is what the Hub has, by real clients, and nothing is left when the pod is gone."""
+"""A pod's volume is what the Hub has, by real clients."""
 
-from cluster import node
-from cluster.pods import VOLUME, Inline
+from cluster.kubectl import kubectl
+from cluster.places import NODE
+from cluster.pods import PATIENCE, VOLUME, Inline
 from harness.repositories import repository, sha256_of_files
+from harness.waiting import wait_until
 
 
 def test_a_pod_with_an_inline_volume_loads_a_model_by_its_plain_id(pod) -> None:
@@ -23,9 +25,14 @@ def test_a_wrong_name_is_an_event_that_says_so(pod) -> None:
     assert "NotFound" in event and "acme/nobody" in event, event
 
 
-def test_when_its_pods_are_gone_no_mount_is_left(pod) -> None:
-    first = pod("leaving", Inline({"view": "model", "repo": "acme/minilm"}), "hash.py", VOLUME)
-    first.answer()
-    assert node.mounts_of_pods() != []
-    first.delete()
-    assert node.mounts_of_pods() == []
+def test_a_claims_figures_are_among_the_kubelets_metrics(pod, claim) -> None:
+    pod("figures", claim("figures", view="model", repo="acme/minilm"), "hash.py", VOLUME).answer()
+    wait_until(lambda: figure("kubelet_volume_stats_used_bytes", "figures") > 0, "the kubelet has asked the driver", PATIENCE)
+    assert figure("kubelet_volume_stats_inodes", "figures") > 0
+
+
+def figure(metric: str, claim: str) -> float:
+    """0 if the kubelet has none yet."""
+    metrics = kubectl("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/metrics").splitlines()
+    found = [line for line in metrics if line.startswith(f"{metric}{{") and f'persistentvolumeclaim="{claim}"' in line]
+    return float(found[0].rpartition(" ")[2]) if found else 0
