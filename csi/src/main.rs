@@ -5,6 +5,7 @@
 //! `binds`. It opens no file inside a mount, keeps no token on disk, and needs no rights in the cluster.
 
 mod attributes;
+mod authority;
 mod binds;
 mod controller;
 mod daemon;
@@ -19,6 +20,8 @@ mod registration;
 mod server;
 mod volumes;
 mod warming;
+
+use std::io::IsTerminal;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -41,6 +44,8 @@ mod proto {
 async fn main() -> anyhow::Result<()> {
     let options = options::Options::parse();
     let filter = EnvFilter::try_from_env("WEIGHTFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     server::run(options).await
 }

@@ -12,9 +12,11 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::authority::Local;
 use crate::controller::ControllerService;
 use crate::daemon::Daemon;
 use crate::identity::IdentityService;
@@ -96,14 +98,18 @@ fn calls(options: &Options, volumes: Arc<Volumes>, stop: CancellationToken) -> a
         .add_service(ControllerServer::new(ControllerService::default()))
         .add_service(NodeServer::new(node));
     let listener = listen(&options.csi_socket())?;
-    Ok(Box::pin(server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())))
+    Ok(Box::pin(server.serve_with_incoming_shutdown(connections(listener), stop.cancelled_owned())))
 }
 
 fn registration(options: &Options, refused: mpsc::Sender<String>, stop: CancellationToken) -> anyhow::Result<Serving> {
     let service = RegistrationService { csi_socket: options.csi_socket(), refused };
     let server = Server::builder().add_service(RegistrationServer::new(service));
     let listener = listen(&options.registration_socket())?;
-    Ok(Box::pin(server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())))
+    Ok(Box::pin(server.serve_with_incoming_shutdown(connections(listener), stop.cancelled_owned())))
+}
+
+fn connections(listener: UnixListener) -> impl Stream<Item = io::Result<Local>> {
+    UnixListenerStream::new(listener).map(|stream| stream.map(Local::new))
 }
 
 /// In the place of what a driver that was killed left there. Nobody but root calls.

@@ -46,26 +46,32 @@ def installed(cluster: Cluster, hub: Hub) -> None:
 
 
 @pytest.fixture
-def pod(installed: None, hub: Hub) -> Iterator[NewPod]:
-    """`pod("name", volume, "hash.py", "acme/tiny")`: created now, deleted at the end."""
+def created() -> Iterator[ExitStack]:
+    """Takes away what a scenario has created, the last of it first: a claim that is in use would stay."""
     with ExitStack() as stack:
-
-        def create(name: str, volume: Inline | Claim, program: str, *words: str) -> Pod:
-            created = Pod(name, volume, program, words, hub.url)
-            stack.callback(created.delete)
-            return created.create()
-
-        yield create
+        yield stack
 
 
 @pytest.fixture
-def claim(installed: None) -> Iterator[Callable[..., Claim]]:
-    with ExitStack() as stack:
+def pod(installed: None, hub: Hub, created: ExitStack) -> NewPod:
+    """`pod("name", volume, "hash.py", "acme/tiny")`: runs one of in_pods/ with these words."""
 
-        def create(name: str, **attributes: str) -> Claim:
-            created = Claim(name, attributes)
-            stack.callback(created.delete)
-            created.create()
-            return created
+    def create(name: str, volume: Inline | Claim, program: str, *words: str) -> Pod:
+        pod = Pod(name, volume, program, words, hub.url)
+        created.callback(pod.delete)
+        return pod.create()
 
-        yield create
+    return create
+
+
+@pytest.fixture
+def claim(installed: None, created: ExitStack) -> Callable[..., Claim]:
+    """`claim("name", view="model", repo="acme/tiny")`, for `pod`."""
+
+    def create(name: str, **attributes: str) -> Claim:
+        claim = Claim(name, attributes)
+        created.callback(claim.delete)
+        claim.create()
+        return claim
+
+    return create

@@ -35,3 +35,18 @@ fn a_driver_that_is_refused_ends_and_says_why() {
     assert!(node.logged("driver.log").contains("wrong version"));
     assert!(!node.registration_socket().exists());
 }
+
+/// Kubelets call it by its path, which is no host's name: HTTP/2 as grpc-go writes it, byte by byte.
+#[test]
+fn a_kubelet_that_calls_the_socket_by_its_path_is_answered() {
+    let node = Node::start(hub().0);
+    let mut connection = UnixStream::connect(node.registration_socket()).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    for host in ["%2Fvar%2Flib%2Fkubelet%2Fplugins_registry%2Freg.sock", "/var/lib/kubelet/plugins_registry/reg.sock"] {
+        let mut connection = connection.try_clone().unwrap();
+        let (path, kind) = ("/pluginregistration.Registration/GetInfo", "application/grpc");
+        let literal = |name: u8, value: &str| [&[name, u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+        // POST and http; :path, :authority and content-type by their numbers in HPACK's table.
+        let headers = [&[0x83, 0x86][..], &literal(0x44, path), &literal(0x41, host), &literal(0x5f, kind)].concat();
+    }
+}

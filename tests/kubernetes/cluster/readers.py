@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cluster.places import SIGNALS
-from cluster.pods import VOLUME, Inline, Pod
+from cluster.pods import VOLUME, Claim, Inline, NewPod, Pod
 from harness.repositories import sha256_of_files
 
 WAYS = ["sequential", "jumping", "mapped", "opening"]
@@ -21,33 +21,42 @@ def sums(folder: Path) -> Sums:
     return {path: {"sha256": sha256, "size": sizes[path]} for path, sha256 in sha256_of_files(folder).items() if sizes[path] > 0}
 
 
+def reader(pod: NewPod, name: str, volume: Inline | Claim, way: str, known: Sums) -> Pod:
+    return pod(name, volume, "read.py", way, VOLUME, json.dumps(known), str(SIGNALS))
+
+
+def files_read(reader: Pod) -> int:
+    counted = SIGNALS / f"{reader.name}.files"
+    # It is written in place, so it may be empty for a moment.
+    return int(counted.read_text() or 0) if counted.exists() else 0
+
+
+def no_signals() -> None:
+    """For readers that start from now on."""
+    shutil.rmtree(SIGNALS)
+    SIGNALS.mkdir()
+
+
 class Readers:
     """Reads each model, `acme/NAME` with what it holds, in each way."""
 
-    def __init__(self, pod: Callable[..., Pod], models: Mapping[str, Sums]) -> None:
-        shutil.rmtree(SIGNALS)
-        SIGNALS.mkdir()
-        self.pods = [self.reader(pod, name, way, known) for name, known in models.items() for way in WAYS]
-        self.wait(lambda reader: self.files(reader) > 0, "has read a file")
-
-    def reader(self, pod: Callable[..., Pod], name: str, way: str, known: Sums) -> Pod:
-        model = Inline({"view": "model", "repo": f"acme/{name}"})
-        return pod(f"{way}-{name}", model, "read.py", way, VOLUME, json.dumps(known), str(SIGNALS))
+    def __init__(self, pod: NewPod, models: Mapping[str, Sums]) -> None:
+        no_signals()
+        self.pods = []
+        for name, known in models.items():
+            volume = Inline({"view": "model", "repo": f"acme/{name}"})
+            self.pods += [reader(pod, f"{way}-{name}", volume, way, known) for way in WAYS]
+        self.wait(lambda pod: files_read(pod) > 0, "has read a file")
 
     def read_on(self) -> None:
         """Each of them reads two more files: one may have been under way."""
-        read = {pod.name: self.files(pod) for pod in self.pods}
-        self.wait(lambda pod: self.files(pod) >= read[pod.name] + 2, "reads on")
+        read = {pod.name: files_read(pod) for pod in self.pods}
+        self.wait(lambda pod: files_read(pod) >= read[pod.name] + 2, "reads on")
 
     def wait(self, done: Callable[[Pod], bool], what: str) -> None:
         for pod in self.pods:
             pod.wait_until(lambda pod=pod: done(pod) or pod.has_ended(), what)
             assert done(pod), f"{pod.name} has ended:\n{pod.said()}"
-
-    def files(self, pod: Pod) -> int:
-        counted = SIGNALS / f"{pod.name}.files"
-        # It is written in place, so it may be empty for a moment.
-        return int(counted.read_text() or 0) if counted.exists() else 0
 
     def end(self) -> dict[str, dict]:
         """What each of them has read; fails if any of them has seen an error."""
