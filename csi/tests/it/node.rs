@@ -33,7 +33,7 @@ use csi::{
 };
 
 /// Longer than anything here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const DRIVER: &str = "csi.weightfs.dev";
 
 pub struct Node {
