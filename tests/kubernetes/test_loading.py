@@ -3,7 +3,7 @@
 from cluster.kubectl import kubectl
 from cluster.places import NODE
 from cluster.pods import PATIENCE, VOLUME, Inline
-from cluster.readers import no_signals, reader, sums
+from cluster.readers import Model, Readers, sums
 from harness.repositories import repository, sha256_of_files
 from harness.waiting import wait_until
 
@@ -27,9 +27,8 @@ def test_a_wrong_name_is_an_event_that_says_so(pod) -> None:
 
 
 def test_a_claims_figures_are_among_the_kubelets_metrics(pod, claim) -> None:
-    no_signals()
     volume = claim("figures", view="model", repo="acme/minilm")
-    reader(pod, "figures", volume, "sequential", sums(repository("minilm")))
+    Readers().add(pod, Model("figures", volume, VOLUME, sums(repository("minilm"))), ["sequential"])
     wait_until(lambda: figure("kubelet_volume_stats_used_bytes", "figures") > 0, "the kubelet has asked the driver", PATIENCE)
     assert figure("kubelet_volume_stats_inodes", "figures") > 0
 

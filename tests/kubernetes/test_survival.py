@@ -1,37 +1,40 @@
 """Whatever is replaced or killed, pods read on: not one error, not one wrong byte."""
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster import node, weightfs
-from cluster.pods import NewPod
-from cluster.readers import Readers, sums
+from cluster.pods import VOLUME, Inline, NewPod
+from cluster.readers import Model, Readers, sums
 from harness.hub import Hub
 from harness.repositories import repository
 
 # What the node does not have comes for as long as a scenario lasts.
 SLOW_LINK = 4 << 20
-COLD_FILES, COLD_SIZE = 3, 32 << 20
+COLD_SIZES = [32 << 20] + 16 * [4 << 20]
 
 
 @pytest.fixture
 def cold(tmp_path: Path) -> Path:
     """A model that nobody has ever read."""
-    for number in range(COLD_FILES):
-        (tmp_path / f"model-{number}.safetensors").write_bytes(os.urandom(COLD_SIZE))
+    for number, size in enumerate(COLD_SIZES):
+        (tmp_path / f"model-{number}.safetensors").write_bytes(os.urandom(size))
     return tmp_path
 
 
 @pytest.fixture
 def readers(pod: NewPod, hub: Hub, cold: Path) -> Iterator[Readers]:
-    name = f"cold-{len(hub.admin('GET', 'repos'))}"
-    hub.admin("POST", "commit", {"repo": f"acme/{name}", "from_dir": str(cold)})
+    """Of a model that the node has, each out of an HF_HOME of its own, and of one that comes slowly, all by one connection."""
+    readers = Readers()
+    readers.add(pod, Model("warm", Inline(), f"{VOLUME}/models/acme/minilm", sums(repository("minilm"))))
+    name = f"acme/cold-{len(hub.admin('GET', 'repos'))}"
+    hub.admin("POST", "commit", {"repo": name, "from_dir": str(cold)})
     hub.admin("PUT", "options", {"link_bandwidth": SLOW_LINK})
-    yield Readers(pod, {"minilm": sums(repository("minilm")), name: sums(cold)})
+    readers.add(pod, Model("cold", Inline({"view": "model", "repo": name}), VOLUME, sums(cold)))
+    yield readers
     hub.admin("PUT", "options", {"link_bandwidth": None})
 
 
@@ -48,9 +51,9 @@ def test_the_node_set_is_rolled_to_another_image(readers) -> None:
 
 
 def test_the_daemon_is_killed(readers) -> None:
-    for _ in range(3):
-        [daemon] = node.processes("/usr/bin/weightfs serve")
-        os.kill(daemon, signal.SIGKILL)
+    # From the second time on the kubelet lets it wait.
+    for _ in range(2):
+        node.kill("/usr/bin/weightfs serve")
         readers.read_on()
     print(readers.end())
 
@@ -64,8 +67,7 @@ def test_the_holder_is_replaced_and_then_the_daemon(readers) -> None:
 
 
 def test_the_driver_is_killed(readers) -> None:
-    [driver] = node.processes("/usr/bin/weightfs-csi")
-    os.kill(driver, signal.SIGKILL)
+    node.kill("/usr/bin/weightfs-csi")
     readers.read_on()
     print(readers.end())
 
@@ -77,3 +79,14 @@ def test_the_kubelet_is_restarted_and_still_takes_volumes_away(cluster, readers)
     for reader in readers.pods:
         reader.delete()
     assert node.mounts_of_pods() == []
+
+
+def test_where_nobody_is_left_to_keep_a_volume_its_pod_has_an_event(pod) -> None:
+    readers = Readers()
+    readers.add(pod, Model("lost", Inline(), f"{VOLUME}/models/acme/minilm", sums(repository("minilm"))), ["sequential"])
+    node.kill("/usr/bin/weightfs holder", "/usr/bin/weightfs serve")
+    [lost] = readers.pods
+    event = lost.event("VolumeConditionAbnormal")
+    assert "delete the pod" in event, event
+    # A new one is well.
+    readers.add(pod, Model("found", Inline(), f"{VOLUME}/models/acme/minilm", sums(repository("minilm"))), ["sequential"])

@@ -1,5 +1,7 @@
 """What the node has of ours, as its kernel tells: we are in its namespaces."""
 
+import os
+import signal
 from pathlib import Path
 
 from cluster.places import KUBELET
@@ -20,8 +22,16 @@ def mounts_of_daemon() -> list[str]:
     return [place for place in mounts() if place.startswith(f"{KUBELET}/plugins/{DRIVER}/")]
 
 
+def kill(*programs: str) -> None:
+    """The one process of each, without a chance to tidy up; all before the first is missed."""
+    found = [processes(program) for program in programs]
+    assert all(len(each) == 1 for each in found), f"{programs}: {found}"
+    for [process] in found:
+        os.kill(process, signal.SIGKILL)
+
+
 def processes(program: str) -> list[int]:
-    """Of that command line; those in containers are seen too."""
+    """Whose command line begins with that; those in containers are seen too."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -118,17 +118,21 @@ class Pod:
     def uid(self) -> str:
         return get("pod", self.name)["metadata"]["uid"]
 
-    def failure_to_mount(self) -> str:
-        """The words of its FailedMount event that are the driver's own."""
+    def event(self, reason: str, words: str = "") -> str:
+        """What the last event for that reason says that has these words; waits for one."""
         found: list[str] = []
 
         def look() -> bool:
-            events = get("events", f"--field-selector=involvedObject.name={self.name},reason=FailedMount")["items"]
-            found.extend(event["message"] for event in events if "rpc error" in event["message"])
+            events = get("events", f"--field-selector=involvedObject.name={self.name},reason={reason}")["items"]
+            found.extend(event["message"] for event in events if words in event["message"])
             return bool(found)
 
-        self.wait_until(look, "has an event of the driver")
+        self.wait_until(look, f"has an event {reason}")
         return found[-1]
+
+    def failure_to_mount(self) -> str:
+        """The driver's own words."""
+        return self.event("FailedMount", "rpc error")
 
     def delete(self) -> None:
         kubectl("delete", "pod", self.name, "--ignore-not-found", "--wait=true", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)

@@ -2,11 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.places import SIGNALS
-from cluster.pods import VOLUME, Claim, Inline, NewPod, Pod
+from cluster.pods import Claim, Inline, NewPod, Pod
 from harness.repositories import sha256_of_files
 
 WAYS = ["sequential", "jumping", "mapped", "opening"]
@@ -21,8 +22,17 @@ def sums(folder: Path) -> Sums:
     return {path: {"sha256": sha256, "size": sizes[path]} for path, sha256 in sha256_of_files(folder).items() if sizes[path] > 0}
 
 
-def reader(pod: NewPod, name: str, volume: Inline | Claim, way: str, known: Sums) -> Pod:
-    return pod(name, volume, "read.py", way, VOLUME, json.dumps(known), str(SIGNALS))
+@dataclass(frozen=True)
+class Model:
+    """`folder` of `volume` is to have `known`."""
+
+    name: str
+    volume: Inline | Claim
+    folder: str
+    known: Sums
+
+    def reader(self, pod: NewPod, way: str) -> Pod:
+        return pod(f"{way}-{self.name}", self.volume, "read.py", way, self.folder, json.dumps(self.known), str(SIGNALS))
 
 
 def files_read(reader: Pod) -> int:
@@ -31,21 +41,17 @@ def files_read(reader: Pod) -> int:
     return int(counted.read_text() or 0) if counted.exists() else 0
 
 
-def no_signals() -> None:
-    """For readers that start from now on."""
-    shutil.rmtree(SIGNALS)
-    SIGNALS.mkdir()
-
-
 class Readers:
-    """Reads each model, `acme/NAME` with what it holds, in each way."""
+    """Each of its models is read in each way."""
 
-    def __init__(self, pod: NewPod, models: Mapping[str, Sums]) -> None:
-        no_signals()
-        self.pods = []
-        for name, known in models.items():
-            volume = Inline({"view": "model", "repo": f"acme/{name}"})
-            self.pods += [reader(pod, f"{way}-{name}", volume, way, known) for way in WAYS]
+    def __init__(self) -> None:
+        shutil.rmtree(SIGNALS)
+        SIGNALS.mkdir()
+        self.pods: list[Pod] = []
+
+    def add(self, pod: NewPod, model: Model, ways: Sequence[str] = WAYS) -> None:
+        """Ends when each of them has read a file."""
+        self.pods += [model.reader(pod, way) for way in ways]
         self.wait(lambda pod: files_read(pod) > 0, "has read a file")
 
     def read_on(self) -> None:
