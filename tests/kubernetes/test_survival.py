@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from cluster import node, weightfs
+from cluster.places import SIGNALS
 from cluster.pods import VOLUME, Inline, NewPod
-from cluster.readers import Model, Readers, sums
+from cluster.readers import Model, Readers, no_signals, sums
 from harness.hub import Hub
-from harness.repositories import repository
+from harness.repositories import repository, sha256_of_files
 
 # What the node does not have comes for as long as a scenario lasts.
 SLOW_LINK = 4 << 20
@@ -82,11 +83,9 @@ def test_the_kubelet_is_restarted_and_still_takes_volumes_away(cluster, readers)
 
 
 def test_where_nobody_is_left_to_keep_a_volume_its_pod_has_an_event(pod) -> None:
-    readers = Readers()
-    readers.add(pod, Model("lost", Inline(), f"{VOLUME}/models/acme/minilm", sums(repository("minilm"))), ["sequential"])
+    no_signals()
+    lost = pod("lost", Inline(), "stay.py", str(SIGNALS))
+    lost.wait_until(lambda: lost.phase() == "Running", "runs")
     node.kill("/usr/bin/weightfs holder", "/usr/bin/weightfs serve")
-    [lost] = readers.pods
-    event = lost.event("VolumeConditionAbnormal")
-    assert "delete the pod" in event, event
-    # A new one is well.
-    readers.add(pod, Model("found", Inline(), f"{VOLUME}/models/acme/minilm", sums(repository("minilm"))), ["sequential"])
+    assert "Delete the pod" in lost.event("VolumeConditionAbnormal")
+    assert pod("found", Inline(), "hash.py", "acme/minilm").answer() == sha256_of_files(repository("minilm"))

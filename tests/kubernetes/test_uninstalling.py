@@ -1,14 +1,17 @@
 """Last, by its name: what is left on the node when weightfs goes."""
 
 from cluster import node, weightfs
-from cluster.pods import VOLUME, Inline, NewPod
+from cluster.places import SIGNALS
+from cluster.pods import Inline, NewPod
+from cluster.readers import no_signals
 
 
 def test_when_its_pods_are_gone_and_it_is_uninstalled_no_mount_and_no_process_is_left(pod: NewPod) -> None:
-    pods = [pod("last-home", Inline(), "hash.py", "acme/minilm")]
-    pods.append(pod("last-model", Inline({"view": "model", "repo": "acme/minilm"}), "hash.py", VOLUME))
+    no_signals()
+    volumes = {"last-home": Inline(), "last-model": Inline({"view": "model", "repo": "acme/minilm"})}
+    pods = [pod(name, volume, "stay.py", str(SIGNALS)) for name, volume in volumes.items()]
     for each in pods:
-        each.answer()
+        each.wait_until(lambda each=each: each.phase() == "Running", "runs")
     assert len(node.mounts_of_pods()) == len(pods)
     for each in pods:
         each.delete()

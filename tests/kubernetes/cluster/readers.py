@@ -41,12 +41,17 @@ def files_read(reader: Pod) -> int:
     return int(counted.read_text() or 0) if counted.exists() else 0
 
 
+def no_signals() -> None:
+    """For pods that start from now on."""
+    shutil.rmtree(SIGNALS)
+    SIGNALS.mkdir()
+
+
 class Readers:
     """Each of its models is read in each way."""
 
     def __init__(self) -> None:
-        shutil.rmtree(SIGNALS)
-        SIGNALS.mkdir()
+        no_signals()
         self.pods: list[Pod] = []
 
     def add(self, pod: NewPod, model: Model, ways: Sequence[str] = WAYS) -> None:
