@@ -79,6 +79,7 @@ fn space_settings(settings: &Settings) -> SpaceSettings {
         unused_threshold: settings.cache_eviction_policy_unused_threshold_seconds.duration(),
         max_models: settings.cache_eviction_policy_max_models.map(|models| models.get()),
         min_free: settings.cache_eviction_policy_min_free_space_bytes.map(|bytes| bytes.get()),
+        min_free_percent: settings.cache_eviction_policy_min_free_space_percent.map(|percent| percent.get()),
     }
 }
 
