@@ -41,8 +41,17 @@ impl Holder {
 
     /// Says that this process is ready to serve after the one that does; returns when that one has ended.
     pub fn stand_by(path: &Path) -> io::Result<(Self, Vec<Kept>)> {
-        let holder = Self { socket: Mutex::new(dial(path, UPGRADE)?) };
-        let kept = holder.entries("standby")?;
+        Self::entries_in_time(path, UPGRADE, "standby")
+    }
+
+    /// At a holder that starts nobody: waits until no other daemon serves, then serves and gets everything that is kept.
+    pub fn follow(path: &Path, patience: Duration) -> io::Result<(Self, Vec<Kept>)> {
+        Self::entries_in_time(path, patience, "serve")
+    }
+
+    fn entries_in_time(path: &Path, patience: Duration, word: &str) -> io::Result<(Self, Vec<Kept>)> {
+        let holder = Self { socket: Mutex::new(dial(path, patience)?) };
+        let kept = holder.entries(word)?;
         set_socket_timeout(&*holder.socket(), Timeout::Recv, Some(ANSWER))?;
         Ok((holder, kept))
     }

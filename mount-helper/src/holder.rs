@@ -1,10 +1,11 @@
 //! The process that outlives its daemons: keeps what they left, starts the next one, and knows when to give up.
 //!
 //! One thread, one loop: packets first, then processes that have ended, then what is due. `lifecycle` says what follows from
-//! what.
+//! what. Where somebody else starts the daemons, [`stand`] is all there is.
 
 mod lifecycle;
 mod peers;
+mod standing;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,6 +21,7 @@ use crate::client::Kept;
 use crate::{Program, privileges};
 use lifecycle::Lifecycle;
 use peers::{Peers, bind};
+pub use standing::stand;
 
 /// What a holder is started for.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ pub struct DaemonCommand {
 impl DaemonCommand {
     pub fn run(&self, config: &Config) -> anyhow::Result<()> {
         let mut starter = Starter::from_environment(&config.surroundings)?;
-        let call = Call::from_environment(&config.surroundings, false);
+        let call = Call::of(config, false);
         ensure!(
             starter.waits() || call.is_some(),
             "`weightfs daemon` is for weightfs itself: `weightfs mount DIR` starts a daemon"

@@ -54,7 +54,7 @@ impl MountCommand {
         let mut starter = Starter::from_environment(&config.surroundings)?;
         logging::init(&config)?;
         let order = order(&mount::resolve(&self.directory), &config)?;
-        let call = Call::from_environment(&config.surroundings, self.foreground);
+        let call = Call::of(&config, self.foreground);
         if !starter.waits() && !self.foreground && call.is_none() {
             return super::block_on(in_background(&config, &order));
         }

@@ -47,7 +47,7 @@ impl ServeCommand {
             identity: reaching::identity(config, None)?,
             patience: settings.server_graceful_shutdown.then_some(patience),
         };
-        let call = Call::from_environment(&config.surroundings, true);
+        let call = Call::of(config, true);
         crate::daemon::run(config, First::Serve(serving), call, &mut starter)
     }
 }

@@ -382,6 +382,13 @@ settings! {
         shown: "true",
         help: "Keep mounts open while the daemon is away: a daemon in the background that dies is started again, and its readers wait for it. With false they get errors"
     }
+    daemon_holder: Option<PathBuf> {
+        key: "daemon.holder",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: none",
+        help: "The socket of a holder that somebody else runs (`weightfs holder --socket PATH`), another pod for one. A daemon in the foreground, `weightfs serve` or `mount --foreground`, leaves its mounts there when it is told to end, and the next one goes on with them"
+    }
     daemon_give_up_seconds: Seconds<1, 3600> {
         key: "daemon.give_up_seconds",
         flag: Flag::No,

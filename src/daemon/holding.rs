@@ -9,14 +9,15 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use mount_helper::client::{Holder, Kept, Order, Watch};
 use mount_helper::{HOLDER_VARIABLE, STANDBY_VARIABLE};
 use tokio::sync::mpsc;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::api::socket::{self, SocketError};
-use crate::config::{ADOPT_VARIABLE, READY_VARIABLE, Surroundings};
-use crate::fs::survival::{self, HeldMount, HolderStore, Keeper, ServiceManager};
+use crate::config::{ADOPT_VARIABLE, Config, READY_VARIABLE, Surroundings};
+use crate::fs::survival::{self, HeldMount, HolderStore, Keeper, ServiceManager, StandingStore};
 
 /// How long a new holder may take to listen.
 const LISTEN: Duration = Duration::from_secs(10);
@@ -25,6 +26,12 @@ const PREFIX: &str = "h-";
 /// What runs here, even if its file was replaced or removed.
 const THIS_IMAGE: &str = "/proc/self/exe";
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long a holder that somebody else starts is waited for.
+const STANDING: Duration = Duration::from_secs(30);
+/// How long the daemon before this one may take to end there.
+const PREDECESSOR: Duration = Duration::from_secs(120);
+/// Between two looks for the next such holder. Nobody waits for it.
+const STANDING_PAUSE: Duration = Duration::from_millis(500);
 
 /// Which of a mount's daemons this process is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,8 @@ pub enum Call {
     Next(PathBuf),
     /// A service manager runs it.
     Service,
+    /// Somebody runs it, and somebody else the holder behind this socket: pods of Kubernetes.
+    Standing(PathBuf),
     /// It is only to find out whether it could serve.
     Check,
 }
@@ -50,20 +59,27 @@ pub struct Holding {
 /// Where the word comes from to hand over.
 pub enum Orders {
     Holder(Watch, PathBuf),
+    /// From nobody, but its holder may die.
+    Standing(Watch, PathBuf),
     Own(mpsc::Receiver<()>),
 }
 
 impl Call {
     /// `None` for a daemon that nobody keeps the mounts of, and for what is no daemon. A service manager's own process is in
     /// the foreground; what its unit starts besides is not.
-    pub fn from_environment(surroundings: &Surroundings, foreground: bool) -> Option<Self> {
+    pub fn of(config: &Config, foreground: bool) -> Option<Self> {
+        let surroundings = &config.surroundings;
         let standby = surroundings.variable(STANDBY_VARIABLE);
         let socket = surroundings.variable(HOLDER_VARIABLE).map(PathBuf::from);
         match (socket, standby) {
             (Some(socket), None) => Some(Self::Now(socket)),
             (Some(socket), Some(_)) => Some(Self::Next(socket)),
             (None, Some(_)) => Some(Self::Check),
-            (None, None) => surroundings.variable("NOTIFY_SOCKET").filter(|_| foreground).map(|_| Self::Service),
+            (None, None) if foreground => {
+                let standing = config.settings.daemon_holder.clone().map(Self::Standing);
+                standing.or_else(|| surroundings.variable("NOTIFY_SOCKET").map(|_| Self::Service))
+            }
+            (None, None) => None,
         }
     }
 
@@ -82,6 +98,7 @@ impl Call {
         let (socket, (holder, kept)) = match self {
             Self::Check => return check().map(|()| None),
             Self::Service => return service(surroundings).map(Some),
+            Self::Standing(socket) => return standing(socket).map(Some),
             Self::Next(socket) => {
                 if let Err(error) = check() {
                     // Whether or not it hears it, this process ends.
@@ -114,6 +131,31 @@ fn service(surroundings: &Surroundings) -> anyhow::Result<Holding> {
     };
     let keeper = Keeper::new(ServiceManager { stores: most > 0, orders: order, check });
     Ok(Holding { keeper: Arc::new(keeper), held: survival::passed()?, orders: Orders::Own(orders) })
+}
+
+/// What a holder has that somebody else runs. It is waited for, and so is the end of a daemon that has everything still.
+fn standing(socket: PathBuf) -> anyhow::Result<Holding> {
+    let deadline = Instant::now() + STANDING;
+    let (holder, kept) = loop {
+        match Holder::follow(&socket, PREDECESSOR) {
+            Ok(following) => break following,
+            Err(cause) if is_absent(&cause) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(cause) => {
+                let advice = if is_absent(&cause) {
+                    "no holder listens there (daemon.holder): start `weightfs holder --socket PATH`, or leave the setting out"
+                } else {
+                    "its holder gave nothing: does another daemon still serve there?"
+                };
+                return Err(cause).with_context(|| format!("{}: {advice}", socket.display()));
+            }
+        }
+    };
+    let orders = Orders::Standing(Watch::connect(&socket)?, socket);
+    Ok(Holding { keeper: Arc::new(Keeper::new(StandingStore { holder })), held: held(kept), orders })
+}
+
+fn is_absent(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn held(kept: Vec<Kept>) -> Vec<HeldMount> {
@@ -159,11 +201,16 @@ impl Orders {
         give_up: Duration,
         describe: impl Fn(Option<&Path>) + Send + 'static,
     ) -> io::Result<mpsc::Receiver<()>> {
+        let (order, orders) = mpsc::channel(1);
         let (mut watch, mut socket) = match self {
             Self::Own(orders) => return Ok(orders),
+            Self::Standing(watch, socket) => {
+                let stay = move || stay_held(watch, &socket, &keeper, &order);
+                std::thread::Builder::new().name("holder-watch".to_owned()).spawn(stay)?;
+                return Ok(orders);
+            }
             Self::Holder(watch, socket) => (watch, socket),
         };
-        let (order, orders) = mpsc::channel(1);
         let listen = move || {
             loop {
                 match watch.next() {
@@ -191,10 +238,41 @@ impl Orders {
     /// The socket of the holder, for others to see that it lives.
     pub fn socket(&self) -> Option<&Path> {
         match self {
-            Self::Holder(_, socket) => Some(socket),
+            Self::Holder(_, socket) | Self::Standing(_, socket) => Some(socket),
             Self::Own(_) => None,
         }
     }
+}
+
+/// Gives everything to the next holder at the same place whenever one has died, until this daemon ends (`orders`, which
+/// nobody uses).
+fn stay_held(mut watch: Watch, socket: &Path, keeper: &Keeper, orders: &mpsc::Sender<()>) {
+    while !orders.is_closed() {
+        while watch.next() != Order::Gone {}
+        warn!(socket = %socket.display(), "the holder is gone: until there is another, the mounts end with this daemon");
+        watch = loop {
+            std::thread::sleep(STANDING_PAUSE);
+            match move_to(socket, keeper) {
+                Ok(watch) => break watch,
+                Err(cause) if is_absent(&cause) => {}
+                Err(cause) => warn!(%cause, "the next holder does not keep the mounts; tried again"),
+            }
+        };
+        info!("another holder keeps the mounts from now on");
+    }
+}
+
+fn move_to(socket: &Path, keeper: &Keeper) -> io::Result<Watch> {
+    let (holder, kept) = Holder::follow(socket, PREDECESSOR)?;
+    for Kept { name, .. } in kept {
+        // It had this daemon cut off meanwhile.
+        if !keeper.is_known(&name) {
+            holder.forget(&name)?;
+        }
+    }
+    keeper.change_to(StandingStore { holder })?;
+    keeper.ready()?;
+    Watch::connect(socket)
 }
 
 /// Starts another holder for this process, which runs already.

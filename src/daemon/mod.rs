@@ -232,6 +232,9 @@ async fn serve(
         biased;
         begun = begun => begun?,
         name = signals.next() => {
+            if running.is_followed() {
+                return Ok(End::HandOver);
+            }
             node.end(UNMOUNT).await;
             bail!("ended by {name} before anything was done");
         }
@@ -260,6 +263,9 @@ async fn serve(
             }
         }
     };
+    if running.is_followed() {
+        return Ok(End::HandOver);
+    }
     info!("{name}: unmounting everything");
     node.end(UNMOUNT).await;
     Ok(End::Unneeded)

@@ -212,6 +212,11 @@ impl Running {
         }
     }
 
+    /// Whether another daemon goes on when this one is told to end.
+    pub(super) fn is_followed(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.is_followed())
+    }
+
     /// Ends a mount that cannot be taken over.
     pub(super) async fn let_go(&self, name: MountName) {
         let let_go = move |keeper: &Keeper| {
@@ -225,7 +230,7 @@ impl Running {
     /// Records what there is and ends, whatever goes on: what is not answered comes again to the next daemon. So nothing is
     /// stopped here, since what is stopped might answer with an error.
     pub(super) async fn hand_over(self) -> ! {
-        info!("the next daemon takes over");
+        info!("recording what is here; the next daemon takes over");
         self.stop_api.cancel();
         let recorded = tokio::time::timeout(RECORDED, self.cache.record());
         // Whoever asked for this learns of it meanwhile.

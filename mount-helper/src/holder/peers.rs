@@ -16,10 +16,10 @@ use super::lifecycle::Lifecycle;
 use crate::wire::{self, Packet};
 
 /// A daemon that does not take its answer is cut off.
-const ANSWER: Duration = Duration::from_secs(5);
+pub const ANSWER: Duration = Duration::from_secs(5);
 const BACKLOG: i32 = 16;
 /// Connections at once: a few of each daemon, and of those who ask for something.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 
 #[derive(Default)]
 pub struct Peers {

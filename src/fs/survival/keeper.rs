@@ -114,6 +114,10 @@ impl Keeper {
         Ok(())
     }
 
+    pub fn is_known(&self, name: &str) -> bool {
+        self.kept.lock().iter().any(|mount| mount.name.as_str() == name)
+    }
+
     /// A mount that the store has already.
     pub fn is_kept(&self, mount: Arc<KeptMount>) {
         self.kept.lock().push(mount);
@@ -159,6 +163,11 @@ impl Keeper {
 
     pub fn upgrade(&self) -> io::Result<Option<u32>> {
         self.store.read().upgrade()
+    }
+
+    /// Whether another daemon comes after this one when this one is told to end.
+    pub fn is_followed(&self) -> bool {
+        self.store.read().is_followed()
     }
 
     pub fn hand_over_status(&self) -> i32 {

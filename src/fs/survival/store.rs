@@ -24,6 +24,10 @@ pub trait Store: Debug + Send + Sync {
     fn bye(&self) -> io::Result<()>;
     /// Has another daemon take over from this one. Returns its process where it is known already, or why it cannot serve.
     fn upgrade(&self) -> io::Result<Option<u32>>;
+    /// Whether another daemon comes after one that is told to end.
+    fn is_followed(&self) -> bool {
+        false
+    }
     /// With which status a daemon ends that another one is to follow.
     fn hand_over_status(&self) -> i32;
 
@@ -98,5 +102,45 @@ impl Store for HolderStore {
 
     fn unmount(&self, name: &MountName, lazy: bool) -> io::Result<()> {
         self.holder.unmount(name.as_str(), lazy)
+    }
+}
+
+/// A holder that somebody else runs and that starts nobody, in another pod for one: it keeps descriptors, and that is all.
+#[derive(Debug)]
+pub struct StandingStore {
+    pub holder: Holder,
+}
+
+impl Store for StandingStore {
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn keep(&self, mount: &KeptMount) -> io::Result<()> {
+        self.holder.keep(mount.name.as_str(), &[mount.device.as_fd(), mount.state.as_fd()])
+    }
+
+    fn forget(&self, name: &MountName) -> io::Result<()> {
+        self.holder.forget(name.as_str())
+    }
+
+    fn ready(&self) -> io::Result<()> {
+        self.holder.ready()
+    }
+
+    fn bye(&self) -> io::Result<()> {
+        self.holder.bye()
+    }
+
+    fn upgrade(&self) -> io::Result<Option<u32>> {
+        Err(io::Error::other("its holder starts no daemons; replace the program as it was started: a pod by its DaemonSet"))
+    }
+
+    fn is_followed(&self) -> bool {
+        true
+    }
+
+    fn hand_over_status(&self) -> i32 {
+        0
     }
 }
