@@ -5,7 +5,7 @@ CASE ?=
 export MODEL
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full image coverage bench bench-micro fuzz check setup clean
+.PHONY: help demo test test-full image chart coverage bench bench-micro fuzz check setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,8 @@ demo: ## mount, and let a real client load a real model through it (MODEL=org/na
 test: check ## every test: unit, mount, and the real clients' scenarios
 	tests/setup.sh csi
 	cargo test --workspace
+	tests/setup.sh chart
+	tests/chart/run.sh
 	tests/setup.sh clients
 	tests/clients/run.sh
 
@@ -26,6 +28,8 @@ test-full: check ## the same, and what is too slow for every change
 	cargo bench --manifest-path tests/bench/micro/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --no-run
 	tests/setup.sh full
 	deploy/docker/image.sh
+	tests/setup.sh chart
+	tests/chart/run.sh
 	tests/clients/run.sh --full
 
 image: ## a container image with static programs (IMAGE=name; PROGRAMS=dir: from programs that are built already)
@@ -33,6 +37,10 @@ image: ## a container image with static programs (IMAGE=name; PROGRAMS=dir: from
 
 coverage: ## which lines the tests run, as pages in target/coverage/html (COVERAGE="--lib": only these tests)
 	@tests/coverage.sh $(COVERAGE)
+
+chart: ## render the plain manifests from the chart (deploy/kubernetes)
+	@tests/setup.sh chart
+	@deploy/kubernetes/render.sh
 
 comma := ,
 bench: ## compare with downloads, other mounts and the plain disk (CASE=name,name: only these)

@@ -7,6 +7,7 @@
 #   tests/setup.sh image     what the container image is built with
 #   tests/setup.sh coverage  also what measures which lines tests run
 #   tests/setup.sh csi       also csi-sanity, the specification's own tests of CSI drivers
+#   tests/setup.sh chart     also helm and the schemas of Kubernetes
 #   tests/setup.sh clients   also the old clients and the hf-hub crate's program
 #   tests/setup.sh full      also ModelExpress's command line
 set -euo pipefail
@@ -17,12 +18,14 @@ cd "$(dirname "$0")/.."
 . tests/setup/python.sh
 . tests/setup/model.sh
 . tests/setup/rust.sh
+. tests/setup/go.sh
 . tests/setup/csi.sh
+. tests/setup/helm.sh
 
 what=${1:-build}
 case $what in
-build | image | coverage | bench | csi | demo | clients | full) ;;
-*) fail "what is '$what'? Use build, image, coverage, bench, csi, demo, clients or full." ;;
+build | image | coverage | bench | csi | chart | demo | clients | full) ;;
+*) fail "what is '$what'? Use build, image, coverage, bench, csi, chart, demo, clients or full." ;;
 esac
 
 mkdir -p target
@@ -49,6 +52,11 @@ csi)
 esac
 
 require_python
+if [ "$what" = chart ]; then
+    require_helm
+    require_venv chart
+    exit 0
+fi
 require_venv main
 [ "$what" = bench ] && exit 0
 

@@ -30,7 +30,7 @@ pub struct HolderCommand {
     give_up: u64,
 
     /// The arguments of the daemon that it starts, if it is to start one
-    #[arg(last = true, hide = true)]
+    #[arg(last = true)]
     arguments: Vec<OsString>,
 }
 
@@ -39,7 +39,8 @@ impl HolderCommand {
     pub fn run(self, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
         let give_up = Duration::from_secs(self.give_up);
         if self.arguments.is_empty() {
-            stand(&self.socket, give_up).with_context(|| format!("{}: the holder cannot go on", self.socket.display()))?;
+            stand(&self.socket, give_up)
+                .with_context(|| format!("{}: the holder cannot go on", self.socket.display()))?;
             return Ok(ExitCode::SUCCESS);
         }
         let starter = Starter::from_environment(surroundings)?.into_descriptor();

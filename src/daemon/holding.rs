@@ -27,7 +27,7 @@ const PREFIX: &str = "h-";
 const THIS_IMAGE: &str = "/proc/self/exe";
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long a holder that somebody else starts is waited for.
-const STANDING: Duration = Duration::from_secs(30);
+const STANDING: Duration = Duration::from_secs(10);
 /// How long the daemon before this one may take to end there.
 const PREDECESSOR: Duration = Duration::from_secs(120);
 /// Between two looks for the next such holder. Nobody waits for it.

@@ -27,6 +27,7 @@ mod reference;
 mod s3;
 mod serve;
 mod space;
+mod standing;
 mod storm;
 mod systemd;
 mod transfer;

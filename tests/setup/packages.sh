@@ -13,13 +13,18 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     case $1 in
     build | coverage) ;;
-    csi) find_any_go >/dev/null || echo golang-go ;;
+    csi) missing_go_packages ;;
+    chart) missing_python_packages; missing_go_packages ;;
     image) missing_image_packages ;;
     bench) missing_python_packages; missing_bench_packages ;;
     clients) missing_python_packages; missing_clients_packages ;;
     full) missing_python_packages; missing_clients_packages; missing_full_packages ;;
     *) missing_python_packages ;;
     esac
+}
+
+missing_go_packages() {
+    find_any_go >/dev/null || echo golang-go
 }
 
 missing_clients_packages() {

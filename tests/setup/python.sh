@@ -1,4 +1,4 @@
-# One Python environment for each set of clients, below target/venv, made from tests/clients/requirements/NAME.txt.
+# One Python environment for each set of clients, and one for the chart's tests, below target/venv, made from tests/clients/requirements/NAME.txt.
 
 # Prints the Python to make environments of; fails where there is none.
 find_python() {

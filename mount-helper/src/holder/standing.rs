@@ -51,9 +51,11 @@ struct Desk {
     next: u64,
     /// Whose everything is now.
     serving: Option<u64>,
+    /// Whether it has taken what it was given.
+    is_ready: bool,
     /// Those who want to be next, the first of them first.
     waiting: VecDeque<u64>,
-    /// Since when nobody has served.
+    /// Since when no daemon was ready.
     without: Option<Instant>,
     give_up: Duration,
     /// How often it was told to end.
@@ -63,17 +65,19 @@ struct Desk {
 impl Desk {
     fn new(give_up: Duration) -> Self {
         let (store, peers) = (Store::default(), BTreeMap::new());
-        Self { store, peers, next: 0, serving: None, waiting: VecDeque::new(), without: None, give_up, told: 0 }
+        let (waiting, without) = (VecDeque::new(), None);
+        Self { store, peers, next: 0, serving: None, is_ready: false, waiting, without, give_up, told: 0 }
     }
 
     fn accept(&mut self, listener: &OwnedFd) {
-        let entered = rustix::net::accept_with(listener, SocketFlags::CLOEXEC).map_err(io::Error::from).and_then(|peer| {
-            if self.peers.len() >= MOST {
-                return Err(io::Error::other("there are too many"));
-            }
-            set_socket_timeout(&peer, Timeout::Send, Some(ANSWER))?;
-            Ok(peer)
-        });
+        let entered =
+            rustix::net::accept_with(listener, SocketFlags::CLOEXEC).map_err(io::Error::from).and_then(|peer| {
+                if self.peers.len() >= MOST {
+                    return Err(io::Error::other("there are too many"));
+                }
+                set_socket_timeout(&peer, Timeout::Send, Some(ANSWER))?;
+                Ok(peer)
+            });
         match entered {
             Ok(peer) => {
                 self.next += 1;
@@ -109,7 +113,11 @@ impl Desk {
                 self.admit();
                 Ok(())
             }
-            "watch" | "ready" | "bye" => wire::send(peer, "done", "", &[]),
+            "ready" if self.serving == Some(number) => {
+                (self.is_ready, self.without) = (true, None);
+                wire::send(peer, "done", "", &[])
+            }
+            "watch" | "bye" => wire::send(peer, "done", "", &[]),
             "upgrade" | "standby" => {
                 let text = "this holder starts no daemons: whoever started the one that serves replaces it";
                 wire::send(peer, "refused", text, &[])
@@ -129,7 +137,7 @@ impl Desk {
         {
             let Some(peer) = self.peers.get(&number) else { continue };
             match self.store.send_all(peer) {
-                Ok(()) => (self.serving, self.without) = (Some(number), None),
+                Ok(()) => self.serving = Some(number),
                 Err(error) => {
                     eprintln!("weightfs holder: a daemon did not take what is kept: {error}");
                     self.peers.remove(&number);
@@ -142,8 +150,8 @@ impl Desk {
         self.peers.remove(&number);
         self.waiting.retain(|waiting| *waiting != number);
         if self.serving == Some(number) {
-            self.serving = None;
-            self.without = Some(Instant::now());
+            (self.serving, self.is_ready) = (None, false);
+            self.without.get_or_insert_with(Instant::now);
             eprintln!("weightfs holder: the daemon is gone; what it left is kept for the next one");
             self.admit();
         }
@@ -158,7 +166,7 @@ impl Desk {
     }
 
     fn keeps_alone(&self) -> bool {
-        self.serving.is_none() && !self.store.is_empty()
+        !self.is_ready && !self.store.is_empty()
     }
 
     /// A daemon that serves has a copy of everything, and finds the next holder.
@@ -167,7 +175,7 @@ impl Desk {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.without.filter(|_| self.keeps_alone()).map(|without| without + self.give_up)
+        self.without.filter(|_| !self.store.is_empty()).map(|without| without + self.give_up)
     }
 
     fn attend(&mut self, now: Instant) {
@@ -193,10 +201,8 @@ fn wait(signals: &SignalFd, listener: &OwnedFd, desk: &Desk) -> io::Result<Happe
     let mut places = vec![PollFd::new(signals, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
     places.extend(desk.peers.values().map(|peer| PollFd::from_borrowed_fd(peer.as_fd(), PollFlags::IN)));
     let patience = desk.due().map(|due| due.saturating_duration_since(Instant::now()));
-    let patience = patience.map(|patience| Timespec {
-        tv_sec: patience.as_secs() as i64,
-        tv_nsec: i64::from(patience.subsec_nanos()),
-    });
+    let patience = patience
+        .map(|patience| Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) });
     match poll(&mut places, patience.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),

@@ -133,7 +133,9 @@ impl Store for StandingStore {
     }
 
     fn upgrade(&self) -> io::Result<Option<u32>> {
-        Err(io::Error::other("its holder starts no daemons; replace the program as it was started: a pod by its DaemonSet"))
+        Err(io::Error::other(
+            "its holder starts no daemons; replace the program as it was started: a pod by its DaemonSet",
+        ))
     }
 
     fn is_followed(&self) -> bool {
