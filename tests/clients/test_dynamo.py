@@ -156,15 +156,13 @@ def test_the_service_streams_what_the_hub_has_and_fetches_it_once(base: Path, hu
     assert hub.since(0).of_clients() == []
 
 
-def test_a_streamed_model_is_found_again_where_the_cache_is_said_to_be(base: Path, hub, server, model) -> None:
-    home = base / "worker"
-    first = Pod(home, hub.url, by(server) | STREAMED | OFFLINE)
-    found = first.fetch(MODEL)
-    cache = home / ".model-express" / "cache"
+def test_a_worker_that_is_started_anew_finds_what_was_streamed(base: Path, hub, server, model) -> None:
+    cache = base / "worker" / ".model-express" / "cache"
+    pod = Pod(base / "worker", hub.url, by(server) | STREAMED | OFFLINE | {"HF_HUB_CACHE": str(cache)})
+    found = pod.fetch(MODEL)
     assert found.is_relative_to(cache), found
     server.stop()
-    again = Pod(home, hub.url, nowhere() | {"HF_HUB_CACHE": str(cache)})
-    assert again.load(MODEL) == model
+    assert pod.load(MODEL) == model
     assert hub.since(0).of_clients() == []
 
 
