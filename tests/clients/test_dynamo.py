@@ -179,6 +179,23 @@ def test_with_the_service_away_a_worker_goes_to_the_hub(base: Path, hub, model) 
     assert Pod(base / "worker", hub.url, nowhere()).load(MODEL) == as_downloaded(model)
 
 
+def test_with_the_service_away_a_worker_that_is_told_to_be_offline_fails(base: Path, hub) -> None:
+    finished = Pod(base / "worker", hub.url, nowhere() | OFFLINE).tries(MODEL)
+    assert finished.code != 0 and "not found in cache" in finished.err, finished
+    assert hub.since(0).of_clients() == []
+
+
+@pytest.mark.full
+def test_what_the_service_cannot_have_a_worker_downloads_itself(base: Path, hub) -> None:
+    server = Server(base / "server", "http://127.0.0.1:9")
+    server.start()
+    try:
+        assert Pod(base / "worker", hub.url, by(server) | STREAMED).fetch(WITHOUT_TOKENIZER).is_dir()
+    finally:
+        server.stop()
+    assert any(request.is_data for request in hub.since(0).of_clients())
+
+
 def test_without_any_variable_a_worker_goes_to_the_hub(base: Path, hub, model) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", USUAL_PORT)) == 0:
