@@ -138,6 +138,15 @@ def test_a_frontend_takes_no_weights(base: Path, hub, mount, model) -> None:
     assert weights_sent(hub, model) == 0
 
 
+def test_an_adapter_is_given_by_its_path(base: Path, serve, mount) -> None:
+    hub = serve("adapter")
+    path = mount(hub).home / "models" / "acme" / "adapter"
+    pod = Pod(base / "worker", hub.url, OFFLINE)
+    assert pod.fetch_adapter(f"file://{path}") == path
+    assert pod.read(path) == sha256_of_files(repository("adapter"))
+    assert hub.since(0).of_clients() == []
+
+
 def test_workers_at_once_on_a_mount_are_one_fetch(base: Path, hub, mount, model) -> None:
     home = mount(hub).home
     variables = nowhere() | {"HF_HOME": str(home)}

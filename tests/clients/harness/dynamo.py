@@ -8,18 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.paths import venv_bin
-from harness.process import Finished, run
+from harness.process import Finished, run, run_well
 
 # Longer than the runtime takes to give up a service that does not answer.
 SECONDS = 120.0
 
-# `weights` is what a backend asks for; a frontend asks for the rest.
+# A backend asks for everything, a frontend for all but the weights.
 FETCH = """
 import asyncio, json, sys
 from dynamo.llm import fetch_model
 
 async def fetch():
     return await fetch_model(sys.argv[1], ignore_weights=sys.argv[2] == "frontend")
+
+print(json.dumps(str(asyncio.run(fetch()))))
+"""
+
+ADAPTER = """
+import asyncio, json, sys
+from dynamo.llm import LoRADownloader
+
+async def fetch():
+    return await LoRADownloader(sys.argv[1]).download_if_needed(sys.argv[2])
 
 print(json.dumps(str(asyncio.run(fetch()))))
 """
@@ -54,11 +64,14 @@ class Pod:
         assert finished.code == 0, finished
         return Path(json.loads(finished.out.splitlines()[-1]))
 
+    def fetch_adapter(self, uri: str) -> Path:
+        """Where the runtime says that a LoRA adapter is."""
+        command = [venv_bin("dynamo"), "-c", ADAPTER, self.home / "adapters", uri]
+        return Path(json.loads(run_well(command, self.environment(), seconds=SECONDS).splitlines()[-1]))
+
     def read(self, folder: Path) -> dict[str, str]:
         """The sha256 of each file below it."""
-        finished = run([venv_bin("dynamo"), "-c", READ, folder], self.environment(), seconds=SECONDS)
-        assert finished.code == 0, finished
-        return json.loads(finished.out)
+        return json.loads(run_well([venv_bin("dynamo"), "-c", READ, folder], self.environment(), seconds=SECONDS))
 
     def load(self, model: str) -> dict[str, str]:
         return self.read(self.fetch(model))
