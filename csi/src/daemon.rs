@@ -135,14 +135,7 @@ impl Daemon {
     }
 
     async fn connect(&self) -> Result<ControlClient<Channel>, Status> {
-        let path = self.socket.clone();
-        let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        // Nobody looks the name up.
-        let endpoint = Endpoint::from_static("http://localhost").connect_timeout(CONNECT);
-        let channel = endpoint.connect_with_connector(connector).await;
+        let channel = dial(&self.socket).await;
         channel.map(ControlClient::new).map_err(|error| {
             let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| cause.to_string());
             self.away(cause)
@@ -152,6 +145,17 @@ impl Daemon {
     fn away(&self, cause: String) -> Status {
         Status::unavailable(format!("{}: the weightfs daemon does not answer: {cause}", self.socket.display()))
     }
+}
+
+/// A connection to who listens at `socket`.
+pub async fn dial(socket: &Path) -> Result<Channel, tonic::transport::Error> {
+    let path = socket.to_owned();
+    let connector = tower::service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    // Nobody looks the name up.
+    Endpoint::from_static("http://localhost").connect_timeout(CONNECT).connect_with_connector(connector).await
 }
 
 fn name(model: &Model, commit: Option<&str>) -> ModelName {

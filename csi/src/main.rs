@@ -2,18 +2,20 @@
 //! daemon and into bind mounts out of that daemon's mounts.
 //!
 //! A call goes `node` > `attributes` (what is wanted) > `volumes` (to the end, one at a time for each target) > `daemon` and
-//! `binds`. It opens no file inside a mount, keeps no token on disk, and needs no rights in the cluster.
+//! `binds`. It opens no file inside a mount, keeps no token on disk, and of the cluster it asks nothing; it may tell it of a dead volume (`events`).
 
 mod attributes;
 mod binds;
 mod controller;
 mod daemon;
+mod events;
 mod health;
 mod identity;
 mod locks;
 mod mountinfo;
 mod node;
 mod options;
+mod probe;
 mod records;
 mod registration;
 mod server;
@@ -40,6 +42,9 @@ mod proto {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = options::Options::parse();
+    if let Some(options::Action::Probe) = options.action {
+        return probe::run(&options.csi_socket()).await;
+    }
     let filter = EnvFilter::try_from_env("WEIGHTFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     server::run(options).await

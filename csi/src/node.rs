@@ -1,5 +1,6 @@
 //! The kubelet's calls: read and checked here, done by `volumes`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::attributes::{AttributeError, Wish};
 use crate::daemon::Asker;
+use crate::events::Pod;
 use crate::health::Condition;
 use crate::mountinfo;
 use crate::proto::csi::node_server::Node;
@@ -54,6 +56,12 @@ fn target(text: &str, name: &str) -> Result<PathBuf, Status> {
     Ok(mountinfo::resolve(path))
 }
 
+/// What the kubelet adds to the attributes.
+fn pod(context: &HashMap<String, String>) -> Option<Pod> {
+    let text = |name: &str| context.get(&format!("csi.storage.k8s.io/pod.{name}")).cloned();
+    Some(Pod { namespace: text("namespace")?, name: text("name")?, uid: text("uid")? })
+}
+
 fn usage(unit: Unit, used: u64, total: u64) -> VolumeUsage {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     VolumeUsage { available: 0, total: number(total), used: number(used), unit: unit.into() }
@@ -72,7 +80,7 @@ impl Node for NodeService {
         let invalid = |error: AttributeError| Status::invalid_argument(error.to_string());
         let wish = Wish::read(&volume_context).map_err(invalid)?;
         let asker = Asker { endpoint: self.hub_endpoint.clone(), token: wish.token(&secrets).map_err(invalid)? };
-        self.volumes.publish(Order { volume_id, target, wish, asker }).await?;
+        self.volumes.publish(Order { volume_id, target, wish, asker, pod: pod(&volume_context) }).await?;
         Ok(Response::new(NodePublishVolumeResponse {}))
     }
 

@@ -17,6 +17,7 @@ use tonic::transport::Server;
 
 use crate::controller::ControllerService;
 use crate::daemon::Daemon;
+use crate::events::Events;
 use crate::identity::IdentityService;
 use crate::node::NodeService;
 use crate::options::Options;
@@ -42,10 +43,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let records = options.records_directory();
     let records = Records::open(records.clone()).with_context(|| format!("cannot read {}", records.display()))?;
     let mounts = fs::canonicalize(options.mounts_directory())?;
-    let volumes = Volumes::new(Daemon::new(options.daemon_socket.clone()), records, mounts);
+    let node_id = options.node_id.clone().unwrap_or_default();
+    let events = Events::new(options.kubernetes_api(), node_id.clone());
+    let volumes = Volumes::new(Daemon::new(options.daemon_socket.clone()), records, mounts, events);
     let stop = CancellationToken::new();
     let (refused, mut refusals) = mpsc::channel(1);
-    let calls = calls(&options, volumes.clone(), stop.clone())?;
+    let calls = calls(&options, node_id, volumes.clone(), stop.clone())?;
     // Last: from now on the kubelet calls.
     let registration = registration(&options, refused, stop.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %options.csi_socket().display(), "serving");
@@ -85,12 +88,13 @@ async fn upkeep(volumes: &Arc<Volumes>) {
 
 type Serving = std::pin::Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>>>>;
 
-fn calls(options: &Options, volumes: Arc<Volumes>, stop: CancellationToken) -> anyhow::Result<Serving> {
-    let node = NodeService {
-        volumes,
-        node_id: options.node_id.clone(),
-        hub_endpoint: options.hub_endpoint.trim_end_matches('/').to_owned(),
-    };
+fn calls(
+    options: &Options,
+    node_id: String,
+    volumes: Arc<Volumes>,
+    stop: CancellationToken,
+) -> anyhow::Result<Serving> {
+    let node = NodeService { volumes, node_id, hub_endpoint: options.hub_endpoint.trim_end_matches('/').to_owned() };
     let server = Server::builder()
         .add_service(IdentityServer::new(IdentityService))
         .add_service(ControllerServer::new(ControllerService::default()))

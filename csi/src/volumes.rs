@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use crate::attributes::{Model, View, Wish};
 use crate::binds::{self, Access, BindError};
 use crate::daemon::{Asker, Daemon, Shown};
+use crate::events::{Events, Pod};
 use crate::health::{Condition, Health};
 use crate::locks::Locks;
 use crate::mountinfo;
@@ -20,6 +21,9 @@ use crate::warming::Warming;
 
 /// Longer than the daemon takes to answer what a bind asks it.
 const BIND: Duration = Duration::from_secs(40);
+/// What somebody who looks at a pod is to do about a volume that was healed for containers that start later.
+const DIED: &str = "the connection behind a weightfs volume has ended: containers that have run since before get errors from it. \
+     Delete the pod, or end these containers: those that start from now on read the volume again";
 
 /// A volume as the kubelet wants it.
 pub struct Order {
@@ -27,6 +31,7 @@ pub struct Order {
     pub target: PathBuf,
     pub wish: Wish,
     pub asker: Asker,
+    pub pod: Option<Pod>,
 }
 
 pub struct Volumes {
@@ -36,6 +41,7 @@ pub struct Volumes {
     /// Where the daemon mounts for this driver.
     mounts: PathBuf,
     warming: Warming,
+    events: Events,
     targets: Locks,
     by_mount: Locks,
 }
@@ -51,10 +57,10 @@ struct Plan {
 }
 
 impl Volumes {
-    pub fn new(daemon: Daemon, records: Records, mounts: PathBuf) -> Arc<Self> {
+    pub fn new(daemon: Daemon, records: Records, mounts: PathBuf, events: Events) -> Arc<Self> {
         let (warming, health) = (Warming::new(daemon.clone()), Health::default());
         let (targets, by_mount) = (Locks::default(), Locks::default());
-        Arc::new(Self { daemon, records, health, mounts, warming, targets, by_mount })
+        Arc::new(Self { daemon, records, health, mounts, warming, events, targets, by_mount })
     }
 
     /// Returns once the target shows the volume. The same again is fine, and changes nothing.
@@ -214,6 +220,9 @@ impl Volumes {
         if !is_bound(&healed)? {
             tracing::warn!(target = %record.target.display(), "its connection is dead; new containers get a new one");
             self.bind(&healed).await?;
+            if let Some(pod) = &order.pod {
+                self.events.warn(pod, DIED);
+            }
         }
         self.records.put(healed).map_err(|error| unwritable(&error))
     }

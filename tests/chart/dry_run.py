@@ -47,6 +47,8 @@ def make_namespace(call, name, level):
         raise RuntimeError(f"the namespace {name} could not be made: {run.stderr}")
     if run.returncode == 0:
         call("label", "namespace", name, f"pod-security.kubernetes.io/enforce={level}")
+        # A pod is refused without it, and a controller makes it only in a moment.
+        call("create", "serviceaccount", "default", "--namespace", name)
     return run.returncode == 0
 
 

@@ -1,5 +1,6 @@
 """The chart, rendered by helm, as objects."""
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -13,22 +14,26 @@ COMBINATIONS = [None, *sorted((CHART / "ci").glob("*-values.yaml"))]
 OLDEST = "1.26"
 
 
+# Many tests look at the same combination.
+@functools.cache
 def helm(*arguments):
     return subprocess.run([HELM, *arguments], capture_output=True, text=True, timeout=60)
 
 
 def values(file=None, **sets):
     """Arguments of helm: a file of values, and single ones, `node__enabled=False` for node.enabled."""
-    files = ["--values", file] if file else []
-    words = [f"{key.replace('__', '.')}={str(value).lower() if isinstance(value, bool) else value}" for key, value in sets.items()]
-    return [*map(str, files), *(word for pair in words for word in ("--set", pair))]
+    words = ["--values", str(file)] if file else []
+    for key, value in sets.items():
+        text = str(value).lower() if isinstance(value, bool) else value
+        words += ["--set", f"{key.replace('__', '.')}={text}"]
+    return words
 
 
 def render(file=None, chart=CHART, **sets):
     """Every object of a release `weightfs` in the namespace `models`."""
     run = helm("template", "weightfs", chart, "--namespace", "models", "--kube-version", OLDEST, *values(file, **sets))
     assert run.returncode == 0, run.stderr
-    return [found for found in yaml.safe_load_all(run.stdout) if found]
+    return [found for found in yaml.load_all(run.stdout, yaml.CSafeLoader) if found]
 
 
 def find(objects, kind, name=None):

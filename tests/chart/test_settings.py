@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rendering import CHART, COMBINATIONS, container, environment, find, pods, render
 
-PROGRAMS = Path(os.environ["PROGRAMS"]).resolve()
+PROGRAMS = Path(os.environ["PROGRAMS"])
 
 
 def run(program, *arguments, **variables):

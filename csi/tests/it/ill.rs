@@ -64,6 +64,47 @@ fn with_the_daemon_dead_a_republish_succeeds_and_an_unpublish_leaves_nothing() {
 }
 
 #[test]
+fn pods_read_on_while_daemons_come_and_go_where_a_holder_keeps_their_mounts() {
+    let mut node = Node::start_held(hub().0);
+    let target = node.publish("pod", &model()).unwrap();
+    let home = node.publish("home", &Volume::default().with("repo", "acme/tiny")).unwrap();
+    fs::write(home.join("note"), "kept").unwrap();
+    let config = fs::File::open(target.join("config.json")).unwrap();
+    for round in 0..4 {
+        if round % 2 == 0 {
+            node.end_daemon()
+        } else {
+            node.kill_daemon()
+        }
+        let (late, still) = (target.join("config.json"), home.join("note"));
+        let reader = std::thread::spawn(move || (fs::read(late).unwrap(), fs::read(still).unwrap()));
+        node.start_daemon();
+        assert_eq!(reader.join().unwrap(), (b"{}".to_vec(), b"kept".to_vec()));
+        let mut text = [0; 2];
+        std::os::unix::fs::FileExt::read_exact_at(&config, &mut text, 0).unwrap();
+        assert_eq!(&text, b"{}");
+        for (pod, volume) in [("pod", model()), ("home", Volume::default().with("repo", "acme/tiny"))] {
+            node.publish(pod, &volume).unwrap();
+            assert_eq!(mounts(&node.target(pod)), 1, "nothing was bound anew");
+        }
+    }
+    drop(config);
+    for pod in ["pod", "home"] {
+        node.unpublish(pod).unwrap();
+    }
+    assert_eq!(mounts(node.folder.path()), 0);
+    assert!(node.events().is_empty(), "nobody had to be told of anything");
+}
+
+#[test]
+fn a_probe_tells_whether_the_driver_answers() {
+    let mut node = Node::start(hub().0);
+    assert!(node.probes());
+    node.kill_driver();
+    assert!(!node.probes());
+}
+
+#[test]
 fn a_stale_volume_is_told_of_and_healed_for_containers_that_start_later() {
     let mut node = Node::start(hub().0);
     let target = node.publish("pod", &model()).unwrap();
@@ -80,6 +121,14 @@ fn a_stale_volume_is_told_of_and_healed_for_containers_that_start_later() {
     assert_eq!(fs::read_to_string(target.join("config.json")).unwrap(), "{}");
     assert!(home.join("hub/models--acme--tiny").exists() && !home.join("hub/models--acme--other").exists());
     eventually("it is well again", || !node.is_abnormal("pod"));
+    eventually("it is told of each pod, once", || node.events().len() == 2);
+    let (namespace, event) = node.events().swap_remove(0);
+    let object = &event["involvedObject"];
+    assert_eq!(
+        (namespace.as_str(), object["name"].as_str(), object["uid"].as_str()),
+        ("models", Some("pod"), Some("1-2-3"))
+    );
+    assert!(event["message"].as_str().unwrap().contains("Delete the pod"), "{event}");
     for pod in ["pod", "home"] {
         node.unpublish(pod).unwrap();
     }

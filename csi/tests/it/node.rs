@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use test_hub::{Files, Hub};
 use tokio::net::UnixStream;
 use tonic::Status;
@@ -40,6 +42,11 @@ pub struct Node {
     runtime: tokio::runtime::Runtime,
     daemon: Option<Child>,
     driver: Option<Child>,
+    /// Keeps the mounts while there is no daemon.
+    holder: Option<Child>,
+    /// What the driver told the cluster.
+    events: Arc<Mutex<Vec<(String, Value)>>>,
+    api: String,
 }
 
 /// A volume as a pod's author writes it.
@@ -75,14 +82,40 @@ pub fn hub() -> (Hub, String) {
 
 impl Node {
     pub fn start(hub: Hub) -> Self {
+        Self::start_with(hub, false)
+    }
+
+    /// With a holder, as in a cluster.
+    pub fn start_held(hub: Hub) -> Self {
+        Self::start_with(hub, true)
+    }
+
+    fn start_with(hub: Hub, is_held: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut node = Self { hub, folder, runtime, daemon: None, driver: None };
+        let events: Arc<Mutex<Vec<_>>> = Arc::default();
+        let api = runtime.block_on(listen_to_events(events.clone()));
+        let mut node = Self { hub, folder, runtime, daemon: None, driver: None, holder: None, events, api };
         fs::create_dir_all(node.kubelet().join("plugins_registry")).unwrap();
         fs::create_dir_all(node.kubelet().join("pods")).unwrap();
+        if is_held {
+            node.start_holder();
+        }
         node.start_daemon();
         node.start_driver();
         node
+    }
+
+    fn holder_socket(&self) -> PathBuf {
+        self.folder.path().join("run/holder.sock")
+    }
+
+    fn start_holder(&mut self) {
+        fs::create_dir(self.folder.path().join("run")).unwrap();
+        let mut command = program("weightfs");
+        command.arg("holder").arg("--socket").arg(self.holder_socket());
+        command.stdout(Stdio::null()).stderr(self.log("holder.log"));
+        self.holder = Some(command.spawn().unwrap());
     }
 
     pub fn kubelet(&self) -> PathBuf {
@@ -113,9 +146,32 @@ impl Node {
         command.env("HOME", self.folder.path()).env("HF_ENDPOINT", self.hub.endpoint());
         command.env("WEIGHTFS_CACHE_DIRECTORY", self.cache());
         command.env("WEIGHTFS_RUNTIME_DIRECTORY", self.folder.path().join("run"));
+        if self.holder.is_some() {
+            command.env("WEIGHTFS_DAEMON_HOLDER", self.holder_socket());
+        }
         command.stdout(Stdio::null()).stderr(self.log("daemon.log"));
         self.daemon = Some(command.spawn().unwrap());
         eventually("the daemon answers", || std::os::unix::net::UnixStream::connect(self.control_socket()).is_ok());
+    }
+
+    /// As the kubelet ends a container.
+    pub fn end_daemon(&mut self) {
+        let daemon = self.daemon.as_mut().unwrap();
+        let pid = rustix::process::Pid::from_child(daemon);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        eventually("the daemon has ended", || daemon.try_wait().unwrap().is_some());
+        self.daemon = None;
+    }
+
+    /// What the cluster was told, with the namespace that it was told in.
+    pub fn events(&self) -> Vec<(String, Value)> {
+        self.events.lock().unwrap().clone()
+    }
+
+    pub fn probes(&self) -> bool {
+        let mut command = program("weightfs-csi");
+        command.arg("probe").arg("--kubelet-directory").arg(self.kubelet());
+        command.stderr(Stdio::null()).status().unwrap().success()
     }
 
     pub fn start_driver(&mut self) {
@@ -123,6 +179,7 @@ impl Node {
         command.args(["--node-id", "node1", "--hub-endpoint", self.hub.endpoint()]);
         command.arg("--kubelet-directory").arg(self.kubelet());
         command.arg("--daemon-socket").arg(self.control_socket());
+        command.args(["--kubernetes-api", &self.api]);
         command.stdout(Stdio::null()).stderr(self.log("driver.log"));
         self.driver = Some(command.spawn().unwrap());
         eventually("the driver answers", || {
@@ -168,7 +225,7 @@ impl Node {
             volume_capability: Some(capability),
             readonly: false,
             secrets: volume.secrets.clone(),
-            volume_context: volume.attributes.clone(),
+            volume_context: context(pod, volume),
         };
         self.call(async |mut client| client.node_publish_volume(request).await)?;
         Ok(target)
@@ -220,12 +277,37 @@ impl Drop for Node {
         }
         end(self.driver.take());
         end(self.daemon.take());
+        end(self.holder.take());
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let left = table.lines().filter_map(|line| line.split(' ').nth(4));
         for mount in left.filter(|mount| Path::new(mount).starts_with(self.folder.path())) {
             let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
         }
     }
+}
+
+/// A pod's attributes, with what the kubelet adds.
+fn context(pod: &str, volume: &Volume) -> HashMap<String, String> {
+    let mut context = volume.attributes.clone();
+    for (name, value) in [("name", pod), ("namespace", "models"), ("uid", "1-2-3")] {
+        context.insert(format!("csi.storage.k8s.io/pod.{name}"), value.to_owned());
+    }
+    context
+}
+
+/// As much of a cluster's API as the driver uses; where it is.
+async fn listen_to_events(events: Arc<Mutex<Vec<(String, Value)>>>) -> String {
+    use axum::extract;
+    let note = async move |extract::Path(namespace): extract::Path<String>,
+                           extract::Json(event): extract::Json<Value>| {
+        events.lock().unwrap().push((namespace, event));
+        axum::http::StatusCode::CREATED
+    };
+    let app = axum::Router::new().route("/api/v1/namespaces/{namespace}/events", axum::routing::post(note));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    format!("http://{address}")
 }
 
 pub async fn channel(socket: &Path) -> Channel {
