@@ -100,6 +100,7 @@ levels! {
 
 metrics! {
     read_bytes: "bytes", "Bytes that readers got from the daemon.";
+    served_bytes: "bytes", "Bytes of contents that other machines got by the service.";
     passthrough_opens: "opens", "Opens of complete files, whose reads go past the daemon.";
     fetched_bytes: "bytes", "Bytes of contents that came from an origin.";
     fetch_requests: "requests", "Requests for contents sent to an origin, redirects and retries included.";

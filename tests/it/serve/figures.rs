@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::server::{MIB, MODEL, Server, download, files_of, hub, set_bandwidth};
+use super::server::{MIB, MODEL, Server, chunks, download, files_of, hub, set_bandwidth};
 use crate::harness::eventually;
 use crate::machine::Machine;
 
@@ -46,6 +46,9 @@ fn figures_follow_what_is_done() {
     server.runtime.block_on(async { download(&mut server.models().await, MODEL).await });
     let fetched = bytes.len() as u64 + 7;
     assert_eq!(figure(port, "weightfs_fetched_bytes_total"), fetched);
+    assert_eq!(figure(port, "weightfs_served_bytes_total"), 0);
+    server.runtime.block_on(async { chunks(&mut server.models().await, files_of(MODEL)).await.unwrap() });
+    assert_eq!(figure(port, "weightfs_served_bytes_total"), fetched);
     assert!(figure(port, "weightfs_cache_bytes") >= fetched);
     assert_eq!((figure(port, "weightfs_flights"), figure(port, "weightfs_fetches")), (0, 0));
     // Without a limit there is none to show.
