@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What a real apiserver says to the manifests, the examples and every combination of the chart's values.
 
     target/venv/chart/bin/python tests/chart/dry_run.py KUBECONFIG [KUBECTL]

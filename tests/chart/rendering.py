@@ -42,6 +42,11 @@ def find(objects, kind, name=None):
     return found[0]
 
 
+def workload(objects, part):
+    """What makes the pods of one part: holder, node, server."""
+    return next(o for o in objects if "template" in o.get("spec", {}) and o["metadata"]["name"].endswith(f"-{part}"))
+
+
 def pods(objects):
     """The specification of each pod that the objects make, by the name of its object."""
     for found in objects:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import yaml
-from rendering import CHART, COMBINATIONS, ROOT, environment, find, helm, pods, render, values
+from rendering import CHART, COMBINATIONS, ROOT, container, environment, find, helm, pods, render, values, workload
 
 EVERYTHING = CHART / "ci/everything-values.yaml"
 
@@ -26,8 +26,8 @@ def test_only_who_mounts_is_privileged(objects):
 
 def test_who_is_not_privileged_has_no_right_of_roots(objects):
     for name, pod in pods(objects):
-        for container in pod["containers"]:
-            context = container["securityContext"]
+        for part in pod["containers"]:
+            context = part["securityContext"]
             assert context["readOnlyRootFilesystem"], name
             if not context.get("privileged"):
                 assert context["capabilities"] == {"drop": ["ALL"]}, name
@@ -53,9 +53,9 @@ def test_only_the_driver_has_an_account_and_it_may_only_tell_events(objects):
     for name, pod in pods(objects):
         assert pod["automountServiceAccountToken"] is False, name
         holds = [
-            container["name"]
-            for container in pod["containers"]
-            for mount in container.get("volumeMounts", [])
+            part["name"]
+            for part in pod["containers"]
+            for mount in part.get("volumeMounts", [])
             for volume in pod.get("volumes", [])
             if volume["name"] == mount["name"] and "serviceAccountToken" in str(volume.get("projected"))
         ]
@@ -82,39 +82,35 @@ def newer(tmp_path):
 def test_an_upgrade_leaves_the_holders_pods_as_they_are(tmp_path, file):
     before = render(file)
     after = render(file, chart=newer(tmp_path), image__tag="9.8.7", config__logging__level="debug", metrics__enabled=False)
-    names = {found["metadata"]["name"].rsplit("-")[-1]: found["metadata"]["name"] for found in before if found["kind"] == "DaemonSet"}
-    of = lambda objects, part: find(objects, "DaemonSet", names[part])["spec"]
-    assert of(before, "holder") == of(after, "holder")
-    assert of(before, "holder")["updateStrategy"] == {"type": "OnDelete"}
-    assert of(before, "node") != of(after, "node")
+    assert workload(before, "holder")["spec"] == workload(after, "holder")["spec"]
+    assert workload(before, "holder")["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert workload(before, "node")["spec"] != workload(after, "node")["spec"]
 
 
 def test_an_upgrade_of_the_chart_alone_brings_its_programs(tmp_path):
     after = render(chart=newer(tmp_path))
-    image = lambda name: find(after, "DaemonSet", name)["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert image("weightfs-node") == "weightfs:9.8.7"
-    assert image("weightfs-holder") == "weightfs:0.1.0"
+    assert container(after, "daemon")["image"] == container(after, "driver")["image"] == "weightfs:9.8.7"
+    assert container(after, "holder")["image"] == "weightfs:0.1.0"
 
 
 def test_only_whose_settings_changed_is_restarted():
-    template = lambda objects, kind, name: find(objects, kind, name)["spec"]["template"]
     before = render(server__enabled=True)
     after = render(server__enabled=True, server__config__logging__level="debug")
-    assert template(before, "StatefulSet", "weightfs-server") != template(after, "StatefulSet", "weightfs-server")
-    assert template(before, "DaemonSet", "weightfs-node") == template(after, "DaemonSet", "weightfs-node")
+    assert workload(before, "server")["spec"] != workload(after, "server")["spec"]
+    assert workload(before, "node")["spec"] == workload(after, "node")["spec"]
 
 
 def test_never_two_daemons_have_one_nodes_cache():
-    update = find(render(), "DaemonSet", "weightfs-node")["spec"]["updateStrategy"]
+    update = workload(render(), "node")["spec"]["updateStrategy"]
     assert update == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}}
 
 
 def test_kubelet_daemon_and_driver_name_volumes_by_the_same_path():
-    pod = find(render(node__kubeletPath="/var/lib/k0s/kubelet"), "DaemonSet", "weightfs-node")["spec"]["template"]["spec"]
+    pod = workload(render(node__kubeletPath="/var/lib/k0s/kubelet"), "node")["spec"]["template"]["spec"]
     volume = next(v for v in pod["volumes"] if v["name"] == "kubelet")
     assert volume["hostPath"] == {"path": "/var/lib/k0s/kubelet", "type": "Directory"}
-    for container in pod["containers"]:
-        mount = next(m for m in container["volumeMounts"] if m["name"] == "kubelet")
+    for part in pod["containers"]:
+        mount = next(m for m in part["volumeMounts"] if m["name"] == "kubelet")
         assert (mount["mountPath"], mount["mountPropagation"]) == ("/var/lib/k0s/kubelet", "Bidirectional")
     assert environment(pod["containers"][1])["KUBELET_DIRECTORY"] == "/var/lib/k0s/kubelet"
 
@@ -152,7 +148,7 @@ def test_a_pod_asks_the_daemon_of_its_own_node():
 )
 def test_the_claim_is_the_one_that_was_asked_for(file, claim, made):
     objects = render(CHART / f"ci/{file}-values.yaml")
-    pod = find(objects, "StatefulSet")["spec"]["template"]["spec"]
+    pod = workload(objects, "server")["spec"]["template"]["spec"]
     cache = next(v for v in pod["volumes"] if v["name"] == "cache")
     assert cache == {"name": "cache", **({"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}})}
     claims = [found["metadata"]["name"] for found in objects if found["kind"] == "PersistentVolumeClaim"]
@@ -161,8 +157,8 @@ def test_the_claim_is_the_one_that_was_asked_for(file, claim, made):
 
 def test_a_token_is_in_a_file_and_in_no_variable(objects):
     for _, pod in pods(objects):
-        for container in pod["containers"]:
-            assert not {"HF_TOKEN"} & set(environment(container))
+        for part in pod["containers"]:
+            assert "HF_TOKEN" not in environment(part)
 
 
 def notes(file):

@@ -19,19 +19,19 @@ def run(program, *arguments, **variables):
 def servers(objects):
     """Each container that runs `weightfs serve`, and its file of settings."""
     for name, pod in pods(objects):
-        for container in pod["containers"]:
-            if container.get("args") == ["serve"]:
-                yield container, find(objects, "ConfigMap", name)["data"]["config.yaml"]
+        for part in pod["containers"]:
+            if part.get("args") == ["serve"]:
+                yield part, find(objects, "ConfigMap", name)["data"]["config.yaml"]
 
 
 @pytest.mark.parametrize("file", COMBINATIONS, ids=lambda file: file.stem if file else "default")
 def test_the_program_takes_the_settings_and_knows_each_variable(tmp_path, file):
     found = list(servers(render(file)))
     assert found
-    for container, settings in found:
+    for part, settings in found:
         path = tmp_path / "config.yaml"
         path.write_text(settings)
-        variables = {name: value or "from-elsewhere" for name, value in environment(container).items()}
+        variables = {name: value or "from-elsewhere" for name, value in environment(part).items()}
         checked = run("weightfs", "serve", "--config", path, "--validate-config", **variables)
         assert checked.returncode == 0, checked.stderr
 

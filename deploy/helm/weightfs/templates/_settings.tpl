@@ -10,7 +10,7 @@
 {{- end -}}
 {{- range $section, $keys := dict
       "cache" (dict "directory" "node.cache.hostPath or server.pvc")
-      "daemon" (dict "holder" "holder")
+      "daemon" (dict "holder" "nothing, it is the one of each node")
       "hub" (dict "endpoint" "hub.endpoint" "token_file" "node.hubToken or server.hubToken")
       "server" (dict "port" "nothing, it is 8001" "metrics_port" "metrics.port" "token_file" "node.serviceToken or server.serviceToken") -}}
 {{- range $key, $instead := $keys -}}
