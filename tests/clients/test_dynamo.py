@@ -8,6 +8,8 @@ import pytest
 
 from harness.dynamo import Pod, load_at_once
 from harness.hub import Hub
+from harness.paths import venv_bin
+from harness.process import ORDINARY, require_ordinary_user
 from harness.repositories import repository, sha256_of_files
 from harness.server import Server, free_port
 
@@ -136,6 +138,14 @@ def test_a_frontend_takes_no_weights(base: Path, hub, mount, model) -> None:
     found = Pod(base / "frontend", hub.url, nowhere() | {"HF_HOME": str(home)}).fetch(MODEL, "frontend")
     assert found.is_relative_to(home / "hub"), found
     assert weights_sent(hub, model) == 0
+
+
+def test_a_worker_that_is_not_root_finds_its_model(base: Path, hub, mount, model) -> None:
+    require_ordinary_user(venv_bin("dynamo"))
+    home = mount(hub).home
+    pod = Pod(base / "worker", hub.url, nowhere() | {"HF_HOME": str(home)}, ORDINARY)
+    assert pod.load(MODEL) == model
+    assert hub.since(0).of_clients() == []
 
 
 def test_an_adapter_is_given_by_its_path(base: Path, serve, mount) -> None:

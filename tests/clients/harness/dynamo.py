@@ -3,12 +3,14 @@ environment."""
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.paths import venv_bin
-from harness.process import Finished, run, run_well
+from harness.process import MYSELF, Finished, User, run
 
 # Longer than the runtime takes to give up a service that does not answer.
 SECONDS = 120.0
@@ -50,28 +52,37 @@ class Pod:
     home: Path
     endpoint: str
     variables: dict[str, str] = field(default_factory=dict)
+    user: User = MYSELF
 
     def environment(self) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], "HOME": str(self.home), "HF_ENDPOINT": self.endpoint, **self.variables}
 
-    def tries(self, model: str, part: str = "worker") -> Finished:
+    def python(self, code: str, *arguments: str | Path) -> Finished:
         self.home.mkdir(exist_ok=True)
-        return run([venv_bin("dynamo"), "-c", FETCH, model, part], self.environment(), seconds=SECONDS)
+        if self.user.uid is not None:
+            shutil.chown(self.home, self.user.uid, self.user.uid)
+        return run([venv_bin("dynamo"), "-c", code, *arguments], self.environment(), self.user, SECONDS)
+
+    def answer(self, code: str, *arguments: str | Path) -> Any:
+        """What the code prints last, as JSON."""
+        finished = self.python(code, *arguments)
+        assert finished.code == 0, finished
+        return json.loads(finished.out.splitlines()[-1])
+
+    def tries(self, model: str) -> Finished:
+        return self.python(FETCH, model, "worker")
 
     def fetch(self, model: str, part: str = "worker") -> Path:
         """Where the runtime says that the model is."""
-        finished = self.tries(model, part)
-        assert finished.code == 0, finished
-        return Path(json.loads(finished.out.splitlines()[-1]))
+        return Path(self.answer(FETCH, model, part))
 
     def fetch_adapter(self, uri: str) -> Path:
         """Where the runtime says that a LoRA adapter is."""
-        command = [venv_bin("dynamo"), "-c", ADAPTER, self.home / "adapters", uri]
-        return Path(json.loads(run_well(command, self.environment(), seconds=SECONDS).splitlines()[-1]))
+        return Path(self.answer(ADAPTER, self.home / "adapters", uri))
 
     def read(self, folder: Path) -> dict[str, str]:
         """The sha256 of each file below it."""
-        return json.loads(run_well([venv_bin("dynamo"), "-c", READ, folder], self.environment(), seconds=SECONDS))
+        return self.answer(READ, folder)
 
     def load(self, model: str) -> dict[str, str]:
         return self.read(self.fetch(model))
