@@ -417,6 +417,13 @@ settings! {
         shown: "8001",
         help: "The TCP port of `weightfs serve`, for gRPC"
     }
+    server_metrics_port: Option<Count<1, 65_535>> {
+        key: "server.metrics_port",
+        flag: Flag::Serve("metrics-port"),
+        default: |_| None,
+        shown: "null: none",
+        help: "A TCP port of server.host for HTTP, with /metrics for Prometheus and /healthz. Whoever reaches it may read the figures: server.token_file does not count there"
+    }
     server_token_file: Option<PathBuf> {
         key: "server.token_file",
         flag: Flag::No,
