@@ -2,6 +2,31 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// What is said of a figure besides its value.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub help: &'static str,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Begins at 0 with the daemon and only grows.
+    Counter,
+    /// How things stand.
+    Gauge,
+}
+
+impl Figure {
+    /// As Prometheus knows it: counters are totals.
+    pub fn prometheus_name(&self) -> String {
+        let total = if self.kind == Kind::Counter { "_total" } else { "" };
+        format!("weightfs_{}{total}", self.name)
+    }
+}
+
 /// A figure that only grows while the daemon runs.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -16,6 +41,12 @@ impl Counter {
     }
 }
 
+macro_rules! figures {
+    ($kind:expr, $($name:ident: $unit:literal, $help:literal;)*) => {
+        &[$(Figure { name: stringify!($name), unit: $unit, help: $help, kind: $kind },)*]
+    };
+}
+
 macro_rules! metrics {
     ($($name:ident: $unit:literal, $help:literal;)*) => {
         /// One field a figure; the parts of the daemon share it.
@@ -25,16 +56,51 @@ macro_rules! metrics {
         }
 
         impl Metrics {
-            /// Every figure as (name, unit, help, value), in the order of docs/METRICS.md.
-            pub fn all(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
-                vec![$((stringify!($name), $unit, $help, self.$name.get()),)*]
+            pub const FIGURES: &'static [Figure] = figures!(Kind::Counter, $($name: $unit, $help;)*);
+
+            /// Every figure with its value, in the order of docs/METRICS.md.
+            pub fn all(&self) -> Vec<(Figure, u64)> {
+                Self::FIGURES.iter().copied().zip([$(self.$name.get(),)*]).collect()
             }
         }
     };
 }
 
+macro_rules! levels {
+    ($($name:ident: $type:ty, $unit:literal, $help:literal;)*) => {
+        /// How a node stands at one moment. It is taken when somebody asks.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Levels {
+            $(#[doc = $help] pub $name: $type,)*
+        }
+
+        impl Levels {
+            pub const FIGURES: &'static [Figure] = figures!(Kind::Gauge, $($name: $unit, $help;)*);
+
+            /// Every figure that has a value, in the order of docs/METRICS.md.
+            pub fn all(&self) -> Vec<(Figure, u64)> {
+                let values = [$(Option::<u64>::from(self.$name),)*];
+                Self::FIGURES.iter().copied().zip(values).filter_map(|(figure, value)| Some((figure, value?))).collect()
+            }
+        }
+    };
+}
+
+levels! {
+    uptime_seconds: u64, "seconds", "How long the daemon runs.";
+    cache_bytes: u64, "bytes", "Contents on the disk, and what fetches under way will bring.";
+    cache_limit_bytes: Option<u64>, "bytes", "cache.max_size_bytes. It is missing where there is no limit.";
+    cache_free_bytes: u64, "bytes", "What may still come in before something must go: by the limit and by the disk.";
+    mounts: u64, "mounts", "Mounts in their directories.";
+    detached_mounts: u64, "mounts", "Mounts that were taken from their directories and are still open in some process.";
+    surviving_mounts: u64, "mounts", "Mounts that go on when the daemon dies.";
+    flights: u64, "flights", "Runs of blocks that are on their way or wait for their turn.";
+    fetches: u64, "fetches", "Flights that have their turn: there are never more than 16.";
+}
+
 metrics! {
     read_bytes: "bytes", "Bytes that readers got from the daemon.";
+    served_bytes: "bytes", "Bytes of contents that other machines got by the service.";
     passthrough_opens: "opens", "Opens of complete files, whose reads go past the daemon.";
     fetched_bytes: "bytes", "Bytes of contents that came from an origin.";
     fetch_requests: "requests", "Requests for contents sent to an origin, redirects and retries included.";

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use weightfs::metrics::{Figure, Levels, Metrics};
+
 fn check(name: &str, page: String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -31,19 +33,37 @@ const METRICS: &str = "\
 
 <!-- Generated from src/metrics.rs: `UPDATE_DOCS=1 cargo test docs` writes it anew. -->
 
-What the daemon counts, for all its mounts together. Each figure begins at 0 when the daemon starts and only grows. They are
-read with
+For all mounts of a daemon together. `weightfs serve` shows them to Prometheus on a port of their own, which is closed unless it is
+set:
+
+```sh
+weightfs serve --metrics-port 9401            # server.metrics_port
+curl http://127.0.0.1:9401/metrics            # in Prometheus' text format
+curl http://127.0.0.1:9401/healthz            # 200 while it serves, 503 once it was told to end
+```
+
+The port listens where `server.host` says. Whoever reaches it may read the page, whatever `server.token_file` says; no names of models,
+paths or users are in it. The counters are also in
 
 ```sh
 weightfs status --format json | jq '.daemons[].counters'
 ```
 
-| name | unit | what it counts |
-|---|---|---|
+under the names of the middle column. `weightfs_build_info` is always 1 and has the label `version`.
 ";
 
 fn metrics() -> String {
-    let figures = weightfs::metrics::Metrics::default().all();
-    let rows = figures.iter().map(|(name, unit, help, _)| format!("| `{name}` | {unit} | {help} |\n"));
-    METRICS.to_owned() + &rows.collect::<String>()
+    let counted =
+        table(Metrics::FIGURES, "## What it has counted", "Each begins at 0 when the daemon starts and only grows.");
+    let stands = table(Levels::FIGURES, "## How it stands", "At the moment at which somebody asks.");
+    METRICS.to_owned() + &counted + &stands
+}
+
+fn table(figures: &[Figure], title: &str, words: &str) -> String {
+    let head = format!("\n{title}\n\n{words}\n\n| for Prometheus | name | unit | what it is |\n|---|---|---|---|\n");
+    let row = |figure: &Figure| {
+        let Figure { name, unit, help, .. } = figure;
+        format!("| `{}` | `{name}` | {unit} | {help} |\n", figure.prometheus_name())
+    };
+    head + &figures.iter().map(row).collect::<String>()
 }

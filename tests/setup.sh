@@ -77,6 +77,8 @@ for version in 0.36.0 1.0.0 1.24.0; do
     require_venv "hub-$version"
 done
 require_venv modelexpress
+require_venv dynamo
+require_venv prometheus
 require_venv s3
 require_formats_venv
 require_rust_client hf-hub-client

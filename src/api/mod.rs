@@ -1,11 +1,14 @@
-//! The network into the daemon: the control socket and its client, and `service`, what other machines may ask.
+//! The network into the daemon: the control socket and its client, and what other machines may ask: `service`, and the
+//! `figures` over HTTP.
 //!
 //! Handlers only translate: what is asked is answered by [`crate::control`], and `code` is the one map of its errors.
 
 pub mod client;
 mod code;
+pub mod figures;
 mod grpc;
 mod jobs;
+pub mod listen;
 pub mod position;
 pub mod remote;
 pub mod service;

@@ -17,7 +17,7 @@ pub fn reply(status: NodeStatus) -> proto::StatusReply {
         repos: status.repos.into_iter().map(repo).collect(),
         limit_bytes: status.space.limit,
         free_bytes: status.space.free,
-        counters: status.counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        counters: status.counters.into_iter().map(|(figure, value)| (figure.name.to_owned(), value)).collect(),
     }
 }
 

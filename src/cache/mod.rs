@@ -63,6 +63,7 @@ pub use evict::Evicted;
 pub use fill::Fill;
 pub use lease::{Lease, Pages};
 pub use proof::Proof;
+pub use slots::Traffic;
 pub use space::{SpaceSettings, SpaceState};
 pub use verify::Verified;
 
@@ -168,6 +169,8 @@ pub struct BlockCache {
     space: Arc<space::Space>,
     unkept: unkept::Unkept,
     tasks: TaskTracker,
+    /// Counts the leaders among them.
+    flights: TaskTracker,
     stopping: CancellationToken,
 }
 
@@ -230,6 +233,7 @@ impl BlockCache {
             space: space::Space::new(disk, &directory.join("blobs"), settings.space, held),
             unkept: unkept::Unkept::new(for_unkept),
             tasks,
+            flights: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
         cache.tasks.spawn(upkeep::run(Arc::downgrade(&cache), cache.stopping.clone()));
@@ -300,6 +304,11 @@ impl BlockCache {
     /// How full the cache is.
     pub fn space(&self) -> SpaceState {
         self.space.state()
+    }
+
+    /// What is on its way here.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { flights: self.flights.len(), fetches: self.slots.taken() }
     }
 
     /// Answers from this disk, or `None` if a block is missing or damaged. Never waits for the network.
@@ -457,7 +466,11 @@ impl BlockCache {
             slot,
             room: Mutex::default(),
         };
-        self.tasks.spawn(leader.run());
+        let flight = self.flights.token();
+        self.tasks.spawn(async move {
+            leader.run().await;
+            drop(flight);
+        });
     }
 
     /// The map has forgotten these blocks; the record follows, in its turn.

@@ -6,6 +6,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::flights::Flight;
 
+/// What is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// Runs of blocks that somebody leads.
+    pub flights: usize,
+    /// Those among them that have their turn.
+    pub fetches: usize,
+}
+
 /// The daemon's one budget for bytes between socket and disk. Out of budget means wait in order, never allocate.
 pub(super) struct Slots {
     all: Share,
@@ -51,6 +60,11 @@ impl Slots {
             permits = self.prefetch.take(bytes) => Some(permits),
         };
         Slot { _all: self.all.take(bytes).await, _prefetch: prefetch }
+    }
+
+    /// How many fetches have their turn.
+    pub(super) fn taken(&self) -> usize {
+        Self::CONNECTIONS - self.all.connections.available_permits()
     }
 
     /// Waits for a turn before there is anything to fetch, so that no block is held back for a fetch that has to wait.

@@ -64,7 +64,6 @@ pub const POLICY: &str = "lru";
 const ADVICE: &[(&str, &str)] = &[
     ("local_path", "write it as `cache.directory`"),
     ("security", "take it out: who may ask is decided by the network that the service listens on"),
-    ("server.metrics_port", "take it out: figures are read with `weightfs status`"),
     ("server_endpoint", "write it as `client.endpoint`"),
     ("shared_storage", "take it out: what is mounted is always shared"),
     ("timeout_secs", "write it as `client.timeout_seconds`"),

@@ -179,6 +179,13 @@ settings! {
         shown: "null: 1 % of the file system, at least 8 MiB, at most 64 MiB",
         help: "How much of the cache's file system is to stay free, whoever fills it"
     }
+    cache_eviction_policy_min_free_space_percent: Option<Count<0, 90>> {
+        key: "cache.eviction.policy.min_free_space_percent",
+        flag: Flag::No,
+        default: |_| None,
+        shown: "null: as min_free_space_bytes says",
+        help: "The same as a part of the file system, for nodes with disks of different sizes. Of both the larger one counts"
+    }
     cache_verify: ProofTime {
         key: "cache.verify",
         flag: Flag::No,
@@ -409,6 +416,13 @@ settings! {
         default: |_| Count::new::<8001>(),
         shown: "8001",
         help: "The TCP port of `weightfs serve`, for gRPC"
+    }
+    server_metrics_port: Option<Count<1, 65_535>> {
+        key: "server.metrics_port",
+        flag: Flag::Serve("metrics-port"),
+        default: |_| None,
+        shown: "null: none",
+        help: "A TCP port of server.host for HTTP, with /metrics for Prometheus and /healthz. Whoever reaches it may read the figures: server.token_file does not count there"
     }
     server_token_file: Option<PathBuf> {
         key: "server.token_file",

@@ -17,6 +17,7 @@ use crate::fs::mount;
 use crate::fs::pod::Pod;
 use crate::fs::session::{MountPlan, SessionError};
 use crate::fs::survival::{Header, HeldMount};
+use crate::metrics::{Figure, Levels};
 use crate::types::Identity;
 
 use super::error::ControlError;
@@ -82,7 +83,7 @@ pub struct NodeStatus {
     pub service: Option<SocketAddr>,
     pub mounts: Vec<MountState>,
     pub repos: Vec<RepoRow>,
-    pub counters: Vec<(&'static str, u64)>,
+    pub counters: Vec<(Figure, u64)>,
 }
 
 /// A number for each mount of this process: a directory can be mounted again while its former mount is still in use.
@@ -292,6 +293,27 @@ impl Node {
             })
         };
         tokio::task::spawn_blocking(look).await.unwrap_or(Err(ControlError::Broken))
+    }
+
+    /// How it stands and what it has counted. It looks at the disk: not for a thread of the runtime.
+    pub fn figures(&self) -> Vec<(Figure, u64)> {
+        self.levels().all().into_iter().chain(self.plane.counters()).collect()
+    }
+
+    fn levels(&self) -> Levels {
+        let (space, traffic, mounts) = (self.plane.space(), self.plane.traffic(), self.states());
+        let count = |which: fn(&MountState) -> bool| mounts.iter().filter(|mount| which(mount)).count() as u64;
+        Levels {
+            uptime_seconds: self.started.elapsed().as_secs(),
+            cache_bytes: space.used,
+            cache_limit_bytes: space.limit,
+            cache_free_bytes: space.free,
+            mounts: count(|mount| !mount.detached),
+            detached_mounts: count(|mount| mount.detached),
+            surviving_mounts: count(|mount| mount.survival == "on"),
+            flights: traffic.flights as u64,
+            fetches: traffic.fetches as u64,
+        }
     }
 
     pub fn uptime(&self) -> Duration {

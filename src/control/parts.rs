@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::cache::{BlockCache, SpaceState};
+use crate::cache::{BlockCache, SpaceState, Traffic};
 use crate::db::{Database, DbError, RepoRow};
 use crate::fs::mount::{self, UnmountError};
 use crate::fs::notices::Courier;
 use crate::fs::session::{Ground, MountPlan, Session, SessionError};
 use crate::fs::survival::{HeldMount, Keeper};
-use crate::metrics::Metrics;
+use crate::metrics::{Figure, Metrics};
 use crate::tree::Tree;
 
 use super::error::ControlError;
@@ -31,8 +31,10 @@ pub trait Plane: Send + Sync + 'static {
     fn cached_bytes(&self) -> Result<u64, DbError>;
     /// How full the cache is.
     fn space(&self) -> SpaceState;
-    /// By the names of docs/METRICS.md.
-    fn counters(&self) -> Vec<(&'static str, u64)>;
+    /// What is on its way into it.
+    fn traffic(&self) -> Traffic;
+    /// What the daemon has counted.
+    fn counters(&self) -> Vec<(Figure, u64)>;
     /// Has the next daemon started beside this one; returns its process. Waits: not for a thread of the runtime.
     fn upgrade(&self) -> io::Result<Option<u32>>;
     /// Where the files of a model are in a mount.
@@ -112,8 +114,12 @@ impl Plane for Parts {
         self.cache.space()
     }
 
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.metrics.all().into_iter().map(|(name, _, _, value)| (name, value)).collect()
+    fn traffic(&self) -> Traffic {
+        self.cache.traffic()
+    }
+
+    fn counters(&self) -> Vec<(Figure, u64)> {
+        self.metrics.all()
     }
 
     fn upgrade(&self) -> io::Result<Option<u32>> {

@@ -162,6 +162,12 @@ impl Piecewise {
 
     /// These bytes, fetched if they are not here. `range` lies inside the file.
     pub async fn piece(&self, range: ByteRange) -> Result<Bytes, ControlError> {
+        let bytes = self.bring(range).await?;
+        self.parts.metrics.served_bytes.add(bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    async fn bring(&self, range: ByteRange) -> Result<Bytes, ControlError> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }

@@ -6,6 +6,7 @@
 
 pub mod background;
 pub mod directories;
+mod doors;
 pub mod holding;
 pub mod lock;
 pub mod logging;
@@ -24,15 +25,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::api::service::{self, ServiceOrder};
+use crate::api::listen::Place;
 use crate::config::Config;
 use crate::control::{JobSeat, MountOrder};
 use crate::db::Database;
 use crate::fs::session;
 use crate::fs::survival::{HeldMount, Keeper};
-use crate::types::Identity;
+use crate::types::{Identity, Token};
 
 use directories::Directories;
+use doors::Listeners;
 use holding::{Call, Holding};
 use lock::{CacheLock, LockState};
 use ready::{Starter, Word};
@@ -61,7 +63,12 @@ pub enum First {
 /// What it takes to serve other machines.
 #[derive(Clone)]
 pub struct Serving {
-    pub order: ServiceOrder,
+    /// For gRPC.
+    pub service: Place,
+    /// Whoever asks there must show it.
+    pub token: Option<Token>,
+    /// For the figures.
+    pub figures: Option<Place>,
     /// As whom models are asked for.
     pub identity: Identity,
     /// How long answers under way may take when the daemon is told to end; `None`: they are broken off.
@@ -99,9 +106,9 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
         let serving = first.serving().cloned();
         let mut signals = Signals::listen(serving.is_some())?;
         let Beginning { first, keeper, orders, holder } = Beginning::of(first, holding, config, &directories, &lock)?;
-        // What is wrong with the address is known before anything is touched, unless readers wait for their mounts.
-        let listener = match &serving {
-            Some(serving) if first.serving().is_some() => Some(service::bind(&serving.order).await?),
+        // What is wrong with an address is known before anything is touched, unless readers wait for their mounts.
+        let listeners = match &serving {
+            Some(serving) if first.serving().is_some() => Some(Listeners::bind(serving).await?),
             _ => None,
         };
         if let Err(error) = session::sweep_pods(&directories.cache, &first.kept()) {
@@ -112,7 +119,7 @@ pub fn run(config: &Config, first: First, call: Option<Call>, starter: &mut Star
         // With this it does not end with its last mount.
         let _stays = serving.as_ref().map(|_| running.node.begin()).transpose()?;
         if let Some(serving) = &serving {
-            running.open_service(serving, listener).await?;
+            running.open_doors(serving, listeners).await?;
         }
         let outcome = serve(&running, seat, first, orders, starter, serving.as_ref(), &mut signals).await;
         match outcome {

@@ -3,15 +3,13 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mount_helper::notices::Messenger;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::api::service::{self, Service};
 use crate::api::{self, socket};
 use crate::cache::{BlockCache, CacheSettings, IntegritySettings, SpaceSettings};
 use crate::config::{CheckedReads, Config, ProofTime, Settings, XetUse};
@@ -25,6 +23,7 @@ use crate::tree::{Tree, TreeSettings};
 
 use super::Serving;
 use super::directories::Directories;
+use super::doors::{Doors, Listeners, Opening};
 use super::signals::Signals;
 use super::sources;
 
@@ -79,6 +78,7 @@ fn space_settings(settings: &Settings) -> SpaceSettings {
         unused_threshold: settings.cache_eviction_policy_unused_threshold_seconds.duration(),
         max_models: settings.cache_eviction_policy_max_models.map(|models| models.get()),
         min_free: settings.cache_eviction_policy_min_free_space_bytes.map(|bytes| bytes.get()),
+        min_free_percent: settings.cache_eviction_policy_min_free_space_percent.map(|percent| percent.get()),
     }
 }
 
@@ -89,8 +89,7 @@ pub(super) struct Running {
     pub(super) node: Arc<Node>,
     parts: Arc<Parts>,
     keeper: Option<Arc<Keeper>>,
-    /// For other machines, once it listens.
-    service: Arc<OnceLock<Service>>,
+    doors: Arc<Doors>,
     api: tokio::task::JoinHandle<()>,
     stop_api: CancellationToken,
     /// Goes last, and before the lock.
@@ -153,23 +152,19 @@ impl Running {
             socket = %directories.socket.display(),
             "started"
         );
-        let service = Arc::default();
-        Ok((Self { db, cache, node, parts, keeper, service, api, stop_api, _socket: socket }, seat))
+        let doors = Arc::default();
+        Ok((Self { db, cache, node, parts, keeper, doors, api, stop_api, _socket: socket }, seat))
     }
 
-    /// Answers other machines from now on. Without a listener it is tried for as long as it takes: then there are mounts
+    /// Answers other machines from now on. Without listeners it is tried for as long as it takes: then there are mounts
     /// that must not wait for it.
-    pub(super) async fn open_service(&self, serving: &Serving, listener: Option<TcpListener>) -> anyhow::Result<()> {
-        let opening = Opening {
-            serving: serving.clone(),
-            node: self.node.clone(),
-            shelf: Arc::new(Shelf::new(self.parts.clone(), serving.identity.clone())),
-            service: self.service.clone(),
-        };
-        match listener {
-            Some(listener) => Ok(opening.open(listener).await?),
+    pub(super) async fn open_doors(&self, serving: &Serving, listeners: Option<Listeners>) -> io::Result<()> {
+        let shelf = Arc::new(Shelf::new(self.parts.clone(), serving.identity.clone()));
+        let opening = Opening { serving: serving.clone(), node: self.node.clone(), shelf, doors: self.doors.clone() };
+        match listeners {
+            Some(listeners) => opening.open(listeners).await,
             None => {
-                tokio::spawn(opening.insist());
+                opening.insist();
                 Ok(())
             }
         }
@@ -177,10 +172,10 @@ impl Running {
 
     /// Lets other machines have their answers, until `patience` ends or somebody insists by a signal, which is the answer.
     pub(super) async fn drain(&self, why: &str, patience: Duration, signals: &mut Signals) -> Option<&'static str> {
-        let service = self.service.get()?;
+        let draining = self.doors.drain()?;
         info!("{why}: answering what is under way, for {} s at the most", patience.as_secs());
         tokio::select! {
-            drained = tokio::time::timeout(patience, service.drain()) => {
+            drained = tokio::time::timeout(patience, draining) => {
                 if drained.is_err() {
                     warn!("answers that are not done by now are broken off");
                 }
@@ -190,12 +185,6 @@ impl Running {
                 warn!("{name}: answers under way are broken off");
                 Some(name)
             }
-        }
-    }
-
-    async fn stop_service(&self) {
-        if let Some(service) = self.service.get() {
-            service.stop().await;
         }
     }
 
@@ -234,13 +223,8 @@ impl Running {
         self.stop_api.cancel();
         let recorded = tokio::time::timeout(RECORDED, self.cache.record());
         // Whoever asked for this learns of it meanwhile.
-        let service = self.service.clone();
-        let broken_off = async {
-            if let Some(service) = service.get() {
-                service.stop().await
-            }
-        };
-        let answered = tokio::time::timeout(LAST_WORD, async { tokio::join!(self.api, broken_off) });
+        let doors = self.doors.clone();
+        let answered = tokio::time::timeout(LAST_WORD, async { tokio::join!(self.api, doors.shut()) });
         if tokio::join!(recorded, answered).0.is_err() {
             warn!("the disk is slow: what was fetched last is fetched again");
         }
@@ -250,7 +234,7 @@ impl Running {
 
     /// The highest first. Each step has its deadline.
     pub(super) async fn stop(self) {
-        self.stop_service().await;
+        self.doors.shut().await;
         self.stop_api.cancel();
         let abort = self.api.abort_handle();
         if tokio::time::timeout(ANSWERS, self.api).await.is_err() {
@@ -265,54 +249,6 @@ impl Running {
         if let Some(keeper) = self.keeper {
             // Nobody has to follow. A holder that is gone need not know.
             let _ = tokio::task::spawn_blocking(move || keeper.bye()).await;
-        }
-    }
-}
-
-/// A network service that is about to be opened.
-struct Opening {
-    serving: Serving,
-    node: Arc<Node>,
-    shelf: Arc<Shelf>,
-    service: Arc<OnceLock<Service>>,
-}
-
-impl Opening {
-    /// Between two tries. The process before this one may still have the port.
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    async fn open(self, listener: TcpListener) -> io::Result<()> {
-        let token = self.serving.order.token.clone();
-        let is_open = token.is_none();
-        let service = Service::start(listener, self.node.clone(), self.shelf, token).await?;
-        self.node.serves_at(service.address);
-        info!(address = %service.address, "serving other machines");
-        if is_open && service::is_public(service.address.ip()) {
-            warn!(
-                "whoever reaches {} may fetch, read and delete models with this server's rights at the Hub; set \
-                 server.token_file, or server.host to 127.0.0.1",
-                service.address
-            );
-        }
-        let _ = self.service.set(service);
-        Ok(())
-    }
-
-    async fn insist(self) {
-        let mut told = false;
-        loop {
-            match service::bind(&self.serving.order).await {
-                Ok(listener) => {
-                    if let Err(cause) = self.open(listener).await {
-                        error!(%cause, "the network service cannot be opened; mounts go on without it");
-                    }
-                    return;
-                }
-                Err(cause) if !told => error!(%cause, "tried again every second; mounts go on meanwhile"),
-                Err(_) => {}
-            }
-            told = true;
-            tokio::time::sleep(Self::PAUSE).await;
         }
     }
 }

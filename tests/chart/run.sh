@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 if [ -z "${PROGRAMS:-}" ]; then
-    cargo build --quiet -p weightfs -p weightfs-csi
+    # As `cargo test --workspace` builds them, so that nothing is built twice.
+    cargo build --quiet --workspace --bins
     PROGRAMS=${CARGO_TARGET_DIR:-target}/debug
 fi
 PROGRAMS=$(realpath "$PROGRAMS")

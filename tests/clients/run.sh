@@ -9,5 +9,6 @@ if [ "${1:-}" = --full ]; then
     marks=''
     shift
 fi
-cargo build --quiet -p weightfs -p test-hub
+# As `cargo test --workspace` builds them, so that nothing is built twice.
+cargo build --quiet --workspace --bins
 exec target/venv/main/bin/python -m pytest -c tests/clients/pytest.ini -m "$marks" -q "${@:-tests/clients}"

@@ -13,6 +13,7 @@ use rustix::fs::{Advice, fadvise};
 use test_hub::{Files, Hub};
 
 use crate::harness::{eventually, noise};
+use crate::serve::figures::get;
 use crate::serve::server::{download, files_of, models_at, set_bandwidth};
 
 const MIB: usize = 1 << 20;
@@ -196,6 +197,8 @@ impl Drop for EndsWithMe<'_> {
 struct Served {
     manager: Manager,
     port: u16,
+    /// For the figures.
+    metrics: u16,
     runtime: tokio::runtime::Runtime,
     bytes: Vec<u8>,
     file: File,
@@ -208,8 +211,9 @@ impl Served {
         let bytes = noise(6, 4 * MIB + 7);
         let files: Files = [("model.safetensors", bytes.clone())].into_iter().collect();
         let commit = hub.commit(Self::MODEL, files).unwrap();
-        let port = test_hub::free_port();
-        let manager = Manager::boot(hub, SERVE, &format!("serve --host 127.0.0.1 --port {port}"));
+        let (port, metrics) = (test_hub::free_port(), test_hub::free_port());
+        let serve = format!("serve --host 127.0.0.1 --port {port} --metrics-port {metrics}");
+        let manager = Manager::boot(hub, SERVE, &serve);
         manager.run(&["start", manager.service]);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         // Ready is who listens.
@@ -222,7 +226,7 @@ impl Served {
         assert!(mounted.status.success(), "{}{}", String::from_utf8_lossy(&mounted.stderr), manager.log());
         let file = format!("hf/hub/models--acme--served/snapshots/{commit}/model.safetensors");
         let file = File::open(manager.path(&file)).unwrap();
-        let served = Self { manager, port, runtime, bytes, file };
+        let served = Self { manager, port, metrics, runtime, bytes, file };
         served.reads();
         served
     }
@@ -236,6 +240,7 @@ impl Served {
 
     fn answers(&self) -> bool {
         self.runtime.block_on(brings(self.port)).is_some()
+            && get(self.metrics, "/healthz").is_some_and(|(status, _)| status == 200)
     }
 
     fn stop(self) {
@@ -297,7 +302,7 @@ fn a_stream_under_way_ends_whole_before_the_next_server_takes_over() {
 }
 
 #[test]
-fn a_port_that_is_taken_after_a_takeover_is_tried_until_it_is_free() {
+fn ports_that_are_taken_after_a_takeover_are_tried_until_they_are_free() {
     let hub = Hub::start().unwrap();
     let served = Served::start(&hub);
     let manager = &served.manager;
@@ -305,16 +310,20 @@ fn a_port_that_is_taken_after_a_takeover_is_tried_until_it_is_free() {
     let wait = manager.folder.path().join(WAIT);
     fs::write(&wait, "").unwrap();
     manager.run(&["kill", "--kill-who=main", "--signal=KILL", manager.service]);
-    let mut thief = None;
-    eventually("the port is free", || {
-        thief = TcpListener::bind(("127.0.0.1", served.port)).ok();
-        thief.is_some()
-    });
+    let take = |port| {
+        let mut taken = None;
+        eventually("the port is free", || {
+            taken = TcpListener::bind(("127.0.0.1", port)).ok();
+            taken.is_some()
+        });
+        taken
+    };
+    let thieves = [take(served.port), take(served.metrics)];
     fs::remove_file(wait).unwrap();
     manager.next_daemon(&former);
     served.reads();
-    eventually("it has tried", || manager.log().contains("tried again every second"));
-    drop(thief);
+    eventually("it has tried both", || manager.log().matches("tried again every second").count() == 2);
+    drop(thieves);
     eventually("the service answers", || served.answers());
     served.stop();
 }

@@ -42,48 +42,6 @@ use super::wire::p2p::p2p_service_server::P2pServiceServer;
 
 pub use auth::{TokenError, read_token};
 
-/// Where to listen, and who may ask.
-#[derive(Debug, Clone)]
-pub struct ServiceOrder {
-    /// A name or an address.
-    pub host: String,
-    pub port: u16,
-    /// Whoever asks must show it.
-    pub token: Option<Token>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
-    #[error(
-        "{host}:{port}: the port is in use; set server.port (--port) to another one, or end the program that has it (`ss -ltnp 'sport = :{port}'` shows it)"
-    )]
-    InUse { host: String, port: u16 },
-    #[error("{host}: no address of this machine; set server.host (--host) to one, or to 0.0.0.0 for all: {cause}")]
-    Host { host: String, cause: io::Error },
-    #[error("{host}:{port}: this user may not listen there; set server.port (--port) to one of 1024 or above: {cause}")]
-    Denied { host: String, port: u16, cause: io::Error },
-    #[error("{host}:{port}: cannot listen; set server.host and server.port to what this machine has: {cause}")]
-    Listen { host: String, port: u16, cause: io::Error },
-}
-
-/// Listens before anything is served, so that what is wrong with it is known early.
-pub async fn bind(order: &ServiceOrder) -> Result<TcpListener, ServiceError> {
-    const LOOK_UP: Duration = Duration::from_secs(5);
-    let ServiceOrder { host, port, .. } = order.clone();
-    let look_up = async { Ok(tokio::net::lookup_host((order.host.as_str(), port)).await?.collect::<Vec<_>>()) };
-    let found = tokio::time::timeout(LOOK_UP, look_up).await;
-    let addresses = match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(addresses) => addresses,
-        Err(cause) => return Err(ServiceError::Host { host, cause }),
-    };
-    TcpListener::bind(addresses.as_slice()).await.map_err(|cause| match cause.kind() {
-        io::ErrorKind::AddrInUse => ServiceError::InUse { host, port },
-        io::ErrorKind::AddrNotAvailable => ServiceError::Host { host, cause },
-        io::ErrorKind::PermissionDenied => ServiceError::Denied { host, port, cause },
-        _ => ServiceError::Listen { host, port, cause },
-    })
-}
-
 /// Whether others than this machine's own programs can reach it.
 pub fn is_public(address: IpAddr) -> bool {
     !address.is_loopback()

@@ -33,6 +33,8 @@ pub struct SpaceSettings {
     pub max_models: Option<u64>,
     /// What the cache's file system is to have free.
     pub min_free: Option<u64>,
+    /// The same in hundredths of it.
+    pub min_free_percent: Option<u64>,
 }
 
 impl Default for SpaceSettings {
@@ -44,6 +46,7 @@ impl Default for SpaceSettings {
             unused_threshold: Duration::from_secs(7 * 24 * 3600),
             max_models: None,
             min_free: None,
+            min_free_percent: None,
         }
     }
 }
@@ -168,7 +171,8 @@ impl Space {
     /// What is to stay free on the disk.
     fn floor(&self, disk: DiskSpace) -> u64 {
         let reserve = (disk.size / 100).clamp(Self::RESERVE.0, Self::RESERVE.1);
-        reserve.max(self.settings.min_free.unwrap_or(0))
+        let part = disk.size / 100 * self.settings.min_free_percent.unwrap_or(0);
+        reserve.max(part).max(self.settings.min_free.unwrap_or(0))
     }
 
     fn available(&self) -> Option<DiskSpace> {
@@ -265,6 +269,17 @@ mod tests {
         let (_folder, space) = space(SpaceSettings { min_free: Some(1 << 60), ..SpaceSettings::default() });
         assert!(space.try_reserve(1).is_err());
         assert_eq!(space.state().free, 0);
+    }
+
+    #[test]
+    fn of_what_is_to_stay_free_in_bytes_and_in_hundredths_the_larger_counts() {
+        let disk = DiskSpace { size: 1000 << 30, free: 0 };
+        for (min_free, min_free_percent, floor) in
+            [(None, Some(15), 150 << 30), (Some(200 << 30), Some(15), 200 << 30), (Some(1), Some(0), 64 << 20)]
+        {
+            let (_folder, space) = space(SpaceSettings { min_free, min_free_percent, ..SpaceSettings::default() });
+            assert_eq!(space.floor(disk) >> 20, floor >> 20);
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cache::SpaceState;
+use crate::cache::{SpaceState, Traffic};
 use crate::db::DbError;
 use crate::fs::mount::{MountError, UnmountError};
 use crate::fs::session::SessionError;
+use crate::metrics::Metrics;
 
 /// Mounts in memory: a directory is free, refused or in use, and the kernel lets go when a test says so.
 #[derive(Default)]
@@ -69,8 +70,12 @@ impl Plane for TestPlane {
         SpaceState { limit: Some(10), used: 7, free: 3 }
     }
 
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        vec![("read_bytes", 3)]
+    fn traffic(&self) -> Traffic {
+        Traffic { flights: 5, fetches: 2 }
+    }
+
+    fn counters(&self) -> Vec<(Figure, u64)> {
+        Metrics::FIGURES.iter().map(|figure| (*figure, 3)).collect()
     }
 
     async fn run(&self, _: Job, _: &Progress) -> Result<Outcome, ControlError> {
@@ -312,4 +317,17 @@ async fn what_others_ask_before_the_first_mount_does_not_end_the_node() {
     node.mount(order("/a")).await.unwrap();
     drop(starting);
     assert!(!node.is_ending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn figures_tell_mounts_in_their_places_from_those_that_are_only_still_open() {
+    let (node, _) = node();
+    node.mount(order("/a")).await.unwrap();
+    node.mount(order("/open")).await.unwrap();
+    node.unmount("/open".into(), true).await.unwrap();
+    let figures = node.figures();
+    let value = |name| figures.iter().find(|(figure, _)| figure.name == name).unwrap().1;
+    assert_eq!(["mounts", "detached_mounts", "surviving_mounts"].map(value), [1, 1, 2]);
+    assert_eq!(["cache_limit_bytes", "cache_bytes", "cache_free_bytes"].map(value), [10, 7, 3]);
+    assert_eq!(["flights", "fetches", "read_bytes"].map(value), [5, 2, 3]);
 }

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,14 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """Serves what the Hub at `endpoint` has. Cache and log lie below `base`; the cache is in the image where it runs one."""
+    """Serves what the Hub at `endpoint` has. Cache and log lie below `base`; the cache is in the image where it runs one.
+    `variables` are more of its environment."""
 
     base: Path
     endpoint: str
     image: Image | None = None
     port: int = field(default_factory=free_port)
+    variables: Mapping[str, str] = field(default_factory=dict)
     process: Background | None = None
 
     @property
@@ -39,6 +42,7 @@ class Server:
             "WEIGHTFS_SERVER_HOST": "127.0.0.1",
             "WEIGHTFS_SERVER_PORT": str(self.port),
             "HF_ENDPOINT": self.endpoint,
+            **self.variables,
         }
         if self.image is None:
             command, environment = [WEIGHTFS, "serve"], self.own_environment()
