@@ -8,7 +8,7 @@
 #   tests/setup.sh coverage    also what measures which lines tests run
 #   tests/setup.sh csi         also csi-sanity, the specification's own tests of CSI drivers
 #   tests/setup.sh chart       also helm and the schemas of Kubernetes
-#   tests/setup.sh kubernetes  also a Kubernetes, and what the demo and the image need
+#   tests/setup.sh kubernetes  also a Kubernetes and helm, and what the demo and the image need
 #   tests/setup.sh clients     also the old clients and the hf-hub crate's program
 #   tests/setup.sh full        also ModelExpress's command line
 set -euo pipefail
@@ -67,7 +67,6 @@ if [ "$what" = kubernetes ]; then
     require_rust_target x86_64-unknown-linux-musl
     require_kubernetes
     require_helm
-    require_venv chart
     exit 0
 fi
 require_rust_client embed

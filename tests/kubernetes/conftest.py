@@ -6,11 +6,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from cluster import weightfs
 from cluster.cluster import Cluster
 from cluster.hub import start_hub
 from cluster.kubectl import asked
 from cluster.pods import Claim, Inline, NewPod, Pod
+from cluster.release import Release
 from harness.hub import Hub
 
 @pytest.hookimpl(wrapper=True)
@@ -41,8 +41,13 @@ def hub(cluster: Cluster) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster, hub: Hub) -> None:
-    weightfs.install(hub.url)
+def installed(cluster: Cluster, hub: Hub) -> Release:
+    """Daemon, driver and holder on the node."""
+    release = Release("weightfs")
+    # However full the disk is, what was fetched is kept.
+    keep = "node.config.cache.eviction.policy.min_free_space_percent=0"
+    release.install("privileged", "--set", f"hub.endpoint={hub.url},{keep}")
+    return release
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def created() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def pod(installed: None, hub: Hub, created: ExitStack) -> NewPod:
+def pod(installed: Release, hub: Hub, created: ExitStack) -> NewPod:
     """`pod("name", volume, "hash.py", "acme/tiny")`: runs one of in_pods/ with these words."""
 
     def create(name: str, volume: Inline | Claim, program: str, *words: str) -> Pod:
@@ -65,7 +70,7 @@ def pod(installed: None, hub: Hub, created: ExitStack) -> NewPod:
 
 
 @pytest.fixture
-def claim(installed: None, created: ExitStack) -> Callable[..., Claim]:
+def claim(installed: Release, created: ExitStack) -> Callable[..., Claim]:
     """`claim("name", view="model", repo="acme/tiny")`, for `pod`."""
 
     def create(name: str, **attributes: str) -> Claim:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import node, weightfs
+from cluster import node
 from cluster.places import SIGNALS
 from cluster.pods import VOLUME, Inline, NewPod
 from cluster.readers import Model, Readers, no_signals, sums
+from cluster.release import name_image
 from harness.hub import Hub
 from harness.repositories import repository, sha256_of_files
 
@@ -39,15 +40,18 @@ def readers(pod: NewPod, hub: Hub, cold: Path) -> Iterator[Readers]:
     hub.admin("PUT", "options", {"link_bandwidth": None})
 
 
-def test_the_daemons_pod_is_deleted(readers) -> None:
-    weightfs.delete_pods("node")
+def test_the_daemons_pod_is_deleted(installed, readers) -> None:
+    installed.delete_pods("node")
     readers.read_on()
     print(readers.end())
 
 
-def test_the_node_set_is_rolled_to_another_image(readers) -> None:
-    weightfs.use_another_image()
+def test_the_node_set_is_rolled_to_another_image(installed, readers) -> None:
+    name_image("another")
+    holders = installed.names("holder")
+    installed.upgrade_to("another")
     readers.read_on()
+    assert installed.names("holder") == holders, "it is not touched"
     print(readers.end())
 
 
@@ -59,10 +63,10 @@ def test_the_daemon_is_killed(readers) -> None:
     print(readers.end())
 
 
-def test_the_holder_is_replaced_and_then_the_daemon(readers) -> None:
-    weightfs.delete_pods("holder")
+def test_the_holder_is_replaced_and_then_the_daemon(installed, readers) -> None:
+    installed.delete_pods("holder")
     readers.read_on()
-    weightfs.delete_pods("node")
+    installed.delete_pods("node")
     readers.read_on()
     print(readers.end())
 
@@ -85,7 +89,7 @@ def test_the_kubelet_is_restarted_and_still_takes_volumes_away(cluster, readers)
 def test_where_nobody_is_left_to_keep_a_volume_its_pod_has_an_event(pod) -> None:
     no_signals()
     lost = pod("lost", Inline(), "stay.py", str(SIGNALS))
-    lost.wait_until(lambda: lost.phase() == "Running", "runs")
+    lost.wait_until_running()
     node.kill("/usr/bin/weightfs holder", "/usr/bin/weightfs serve")
     assert "Delete the pod" in lost.event("VolumeConditionAbnormal")
     assert pod("found", Inline(), "hash.py", "acme/minilm").answer() == sha256_of_files(repository("minilm"))

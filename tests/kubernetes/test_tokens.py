@@ -11,7 +11,7 @@ PRIVATE = {"view": "model", "repo": "acme/tiny"}
 
 
 @pytest.fixture
-def secret(installed: None):
+def secret(installed):
     apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub-token"}, "stringData": {"token": READER}})
     yield "hub-token"
     kubectl("delete", "secret", "hub-token")

@@ -106,6 +106,9 @@ class Pod:
         except TimeoutError as late:
             raise TimeoutError(f"{late}\n{asked('describe', 'pod', self.name).out}\n{self.said()}") from None
 
+    def wait_until_running(self) -> None:
+        self.wait_until(lambda: self.phase() == "Running", "runs")
+
     def has_ended(self) -> bool:
         return self.phase() in ("Succeeded", "Failed")
 
@@ -136,6 +139,11 @@ class Pod:
 
     def delete(self) -> None:
         kubectl("delete", "pod", self.name, "--ignore-not-found", "--wait=true", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
+
+
+def is_ready(pod: dict) -> bool:
+    conditions = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
 NewPod = Callable[..., Pod]

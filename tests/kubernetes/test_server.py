@@ -1,0 +1,46 @@
+"""The shared server, in a namespace whose pods may do nothing that Kubernetes can forbid."""
+
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.kubectl import apply, get, kubectl
+from cluster.pods import PATIENCE
+from cluster.release import IMAGE, Release
+from harness.hub import Hub
+from harness.waiting import wait_until
+
+TEAM = "team"
+# Not of any node, and with a cache that goes with its pod.
+VALUES = "node.enabled=false,server.enabled=true,server.pvc.create=false,fullnameOverride=weightfs"
+
+
+@pytest.fixture
+def address(hub: Hub) -> Iterator[str]:
+    release = Release(TEAM)
+    release.install("restricted", "--set", f"hub.endpoint={hub.url},{VALUES}")
+    [server] = release.pods("server")
+    yield server["status"]["podIP"]
+    release.uninstall()
+
+
+def test_it_brings_a_model_and_counts_it(address: str) -> None:
+    apply(client("client", ["--endpoint", f"http://{address}:8001", "model", "download", "acme/minilm", "--strategy", "server-only"]))
+
+    def phase() -> str:
+        return get("pod", "client", f"--namespace={TEAM}")["status"]["phase"]
+
+    wait_until(lambda: phase() in ("Succeeded", "Failed"), "the client has ended", PATIENCE)
+    assert phase() == "Succeeded", kubectl("logs", "client", f"--namespace={TEAM}")
+    with urllib.request.urlopen(f"http://{address}:9401/metrics", timeout=10) as answer:
+        assert "weightfs_" in answer.read().decode()
+
+
+def client(name: str, arguments: list[str]) -> dict:
+    """The image's own program, as little as may be."""
+    limits = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "client", "image": IMAGE, "imagePullPolicy": "Never", "args": arguments, "securityContext": limits}
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": TEAM}, "spec": spec}
