@@ -49,7 +49,9 @@ async fn main() -> anyhow::Result<()> {
         return probe::run(&options.csi_socket()).await;
     }
     let filter = EnvFilter::try_from_env("WEIGHTFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     server::run(options).await

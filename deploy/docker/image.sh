@@ -46,7 +46,8 @@ assemble() {
     install -d "$ROOT"/{usr/bin,usr/sbin,etc/ssl/certs,etc/weightfs,proc,sys,dev}
     # Whatever user a platform chooses writes there.
     install -d -m 1777 "$ROOT"/{tmp,run,var/cache/weightfs}
-    install -m 755 "$PROGRAMS/weightfs" "$PROGRAMS/weightfs-csi" "$ROOT/usr/bin/"
+    install -m 755 "$PROGRAMS/weightfs" "$ROOT/usr/bin/weightfs"
+    install -m 755 "$PROGRAMS/weightfs-csi" "$ROOT/usr/bin/weightfs-csi"
     install -m 755 "$PROGRAMS/mount-weightfs" "$ROOT/usr/sbin/mount.weightfs"
     install -m 644 "$certificates" "$ROOT/etc/ssl/certs/ca-certificates.crt"
     printf '%s\n' root:x:0:0:root:/root:/usr/bin/weightfs weightfs:x:65532:65532::/var/cache/weightfs:/usr/bin/weightfs >"$ROOT/etc/passwd"

@@ -1,6 +1,6 @@
 //! What deploy/docker says of the program is so: paths, ports, commands and settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use crate::machine::Machine;
 
 const COMPOSE: &str = include_str!("../../deploy/docker/compose.yaml");
 const DOCKERFILE: &str = include_str!("../../deploy/docker/Dockerfile");
+const MANIFEST: &str = include_str!("../../deploy/kubernetes/weightfs.yaml");
 const SCRIPT: &str = include_str!("../../deploy/docker/image.sh");
 /// What is left of a service's time to end after its answers: it unmounts and records what has come.
 const LAST_SECONDS: u64 = 10;
@@ -94,6 +95,16 @@ fn ports_commands_and_settings_of_the_image_and_of_compose_are_there() {
     }
     for name in container.environment.iter().filter(|name| name.starts_with("WEIGHTFS_")) {
         assert!(SETTINGS.iter().any(|setting| setting.variable() == *name), "{name} is no setting");
+    }
+}
+
+#[test]
+fn the_image_has_every_program_that_the_manifest_runs() {
+    let words = MANIFEST.split(|letter: char| letter.is_whitespace() || "[],{}".contains(letter));
+    let programs: BTreeSet<_> = words.filter(|word| word.starts_with("/usr/")).collect();
+    assert!(!programs.is_empty());
+    for program in programs {
+        assert!(SCRIPT.contains(&format!("\"$ROOT{program}\"")), "{program}");
     }
 }
 

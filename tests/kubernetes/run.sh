@@ -18,7 +18,7 @@ exec 8>"$STATE/lock"
 flock --nonblock 8 || fail "another run holds $STATE/lock"
 
 remove_state() {
-    rm -rf --one-file-system "$STATE"/{lib,cache,containerd,kubelet,signals}
+    rm -rf --one-file-system "$STATE"/{lib,cache,containerd,signals}
     local hierarchy
     for hierarchy in $(findmnt --list --noheadings --types cgroup,cgroup2 --output TARGET); do
         [ ! -d "$hierarchy/$CGROUP" ] || find "$hierarchy/$CGROUP" -depth -type d -exec rmdir {} +

@@ -9,9 +9,11 @@ from cluster.kubectl import apply, get, kubectl
 from cluster.pods import PATIENCE
 from cluster.release import IMAGE, Release
 from harness.hub import Hub
+from harness.repositories import repository
 from harness.waiting import wait_until
 
 TEAM = "team"
+SECONDS = 10.0
 # Not of any node, and with a cache that goes with its pod.
 VALUES = "node.enabled=false,server.enabled=true,server.pvc.create=false,fullnameOverride=weightfs"
 
@@ -33,8 +35,15 @@ def test_it_brings_a_model_and_counts_it(address: str) -> None:
 
     wait_until(lambda: phase() in ("Succeeded", "Failed"), "the client has ended", PATIENCE)
     assert phase() == "Succeeded", kubectl("logs", "client", f"--namespace={TEAM}")
-    with urllib.request.urlopen(f"http://{address}:9401/metrics", timeout=10) as answer:
-        assert "weightfs_" in answer.read().decode()
+    size = sum(path.stat().st_size for path in repository("minilm").rglob("*") if path.is_file())
+    assert figure(address, "weightfs_fetched_bytes_total") == size
+
+
+def figure(address: str, name: str) -> float:
+    with urllib.request.urlopen(f"http://{address}:9401/metrics", timeout=SECONDS) as answer:
+        lines = answer.read().decode().splitlines()
+    [value] = [line.split(" ")[1] for line in lines if line.startswith(f"{name} ")]
+    return float(value)
 
 
 def client(name: str, arguments: list[str]) -> dict:

@@ -75,7 +75,8 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 fn headers(host: &str) -> Vec<u8> {
     let text = |name: u8, value: &str| [&[name, u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
     let path = text(0x44, "/pluginregistration.Registration/GetInfo");
-    [vec![0x83, 0x86], path, text(0x41, host), text(0x5f, "application/grpc"), b"\x40\x02te\x08trailers".to_vec()].concat()
+    [vec![0x83, 0x86], path, text(0x41, host), text(0x5f, "application/grpc"), b"\x40\x02te\x08trailers".to_vec()]
+        .concat()
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
