@@ -8,6 +8,7 @@ mod auth;
 mod ensure;
 mod guarded;
 mod health;
+mod lingering;
 mod models;
 mod source_id;
 mod sources;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +41,8 @@ use super::wire::api::api_service_server::ApiServiceServer;
 use super::wire::health::health_service_server::HealthServiceServer;
 use super::wire::model::model_service_server::ModelServiceServer;
 use super::wire::p2p::p2p_service_server::P2pServiceServer;
+
+use lingering::Lingering;
 
 pub use auth::{TokenError, read_token};
 
@@ -112,7 +116,6 @@ impl Service {
         let sources = P2pServiceServer::new(sources::Sources { ground: ground.clone() })
             .max_decoding_message_size(Self::LARGEST_REQUEST);
         let server = Server::builder()
-            .tcp_nodelay(true)
             // Who is gone is found out, and does not keep a stream.
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
@@ -133,7 +136,8 @@ impl Service {
         let ended = delivered.clone().drop_guard();
         let serving = tokio::spawn(async move {
             let _ended = ended;
-            let served = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await;
+            let connections = TcpListenerStream::new(listener).map(|stream| stream.and_then(Lingering::new));
+            let served = server.serve_with_incoming_shutdown(connections, stopped).await;
             if let Err(cause) = served {
                 tracing::error!(%cause, "the network service broke; mounts and the control socket go on");
             }
