@@ -17,18 +17,36 @@ mkdir -p "$STATE"
 exec 8>"$STATE/lock"
 flock --nonblock 8 || fail "another run holds $STATE/lock"
 
-remove_state() {
-    rm -rf --one-file-system "$STATE"/{lib,cache,containerd,signals}
+remove_groups() {
     local hierarchy
     for hierarchy in $(findmnt --list --noheadings --types cgroup,cgroup2 --output TARGET); do
-        [ ! -d "$hierarchy/$CGROUP" ] || find "$hierarchy/$CGROUP" -depth -type d -exec rmdir {} +
+        [ ! -d "$hierarchy/$CGROUP" ] || find "$hierarchy/$CGROUP" -depth -type d -exec rmdir {} + || return
     done
 }
 
-[ -n "${TEST_HUB_BINARY:-}" ] || cargo build --quiet --locked -p test-hub
+remove_state() {
+    rm -rf --one-file-system "$STATE"/{lib,cache,containerd,signals}
+    # After a cluster that was killed, its last processes are still ending.
+    for _ in {1..50}; do
+        remove_groups 2>/dev/null && return
+        sleep 0.2
+    done
+    fail "the control groups of an earlier run stay: $(remove_groups 2>&1)"
+}
+
+if [ -z "${TEST_HUB_BINARY:-}" ]; then
+    cargo build --quiet --locked -p test-hub
+    TEST_HUB_BINARY=$(realpath "${CARGO_TARGET_DIR:-target}/debug/test-hub")
+fi
+export TEST_HUB_BINARY
 remove_state
 rm -rf "$STATE/logs"
-trap remove_state EXIT
 mkdir -p "$STATE"/{lib,cache,containerd,signals,logs}
-unshare --mount --propagation private --pid --fork --kill-child --net --mount-proc \
-    tests/kubernetes/inside.sh "$STATE" "$CGROUP" "$@"
+trap remove_state EXIT
+
+# Whatever becomes of this shell, nothing outlives it.
+setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --net --mount-proc \
+    tests/kubernetes/inside.sh "$STATE" "$CGROUP" "$@" &
+cluster=$!
+trap 'kill -KILL $cluster; wait $cluster || exit' INT TERM HUP
+wait $cluster
