@@ -13,6 +13,7 @@ from cluster.pods import Claim, Inline, NewPod, Pod
 from cluster.release import Release
 from harness.hub import Hub
 
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
@@ -24,7 +25,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def what_the_cluster_says() -> str:
     pods = asked("get", "pods", "--all-namespaces", "--output=wide").out
     events = asked("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp").out
-    logs = asked("logs", "--namespace=weightfs", "--selector=app.kubernetes.io/name=weightfs", "--all-containers", "--prefix", "--tail=25").out
+    ours = ["--namespace=weightfs", "--selector=app.kubernetes.io/name=weightfs"]
+    logs = asked("logs", *ours, "--all-containers", "--prefix", "--tail=25").out
     return "\n".join([pods, *events.splitlines()[-15:], logs])
 
 

@@ -1,11 +1,10 @@
 """A pod's volume is what the Hub has, by real clients."""
 
-from cluster.kubectl import kubectl
+from cluster.kubectl import kubectl, wait_for
 from cluster.places import NODE
-from cluster.pods import PATIENCE, VOLUME, Inline
+from cluster.pods import VOLUME, Inline
 from cluster.readers import Model, Readers, sums
 from harness.repositories import repository, sha256_of_files
-from harness.waiting import wait_until
 
 
 def test_a_pod_with_an_inline_volume_loads_a_model_by_its_plain_id(pod) -> None:
@@ -29,7 +28,7 @@ def test_a_wrong_name_is_an_event_that_says_so(pod) -> None:
 def test_a_claims_figures_are_among_the_kubelets_metrics(pod, claim) -> None:
     volume = claim("figures", view="model", repo="acme/minilm")
     Readers().add(pod, Model("figures", volume, VOLUME, sums(repository("minilm"))), ["sequential"])
-    wait_until(lambda: figure("kubelet_volume_stats_used_bytes", "figures") > 0, "the kubelet has asked the driver", PATIENCE)
+    wait_for(lambda: figure("kubelet_volume_stats_used_bytes", "figures") > 0, "the kubelet has asked the driver")
     assert figure("kubelet_volume_stats_inodes", "figures") > 0
 
 

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.kubectl import apply, get, kubectl
-from cluster.pods import PATIENCE
+from cluster.kubectl import apply, get, kubectl, wait_for
 from cluster.release import IMAGE, Release
 from harness.hub import Hub
 from harness.repositories import repository
-from harness.waiting import wait_until
 
 TEAM = "team"
 SECONDS = 10.0
@@ -28,12 +26,9 @@ def address(hub: Hub) -> Iterator[str]:
 
 
 def test_it_brings_a_model_and_counts_it(address: str) -> None:
-    apply(client("client", ["--endpoint", f"http://{address}:8001", "model", "download", "acme/minilm", "--strategy", "server-only"]))
-
-    def phase() -> str:
-        return get("pod", "client", f"--namespace={TEAM}")["status"]["phase"]
-
-    wait_until(lambda: phase() in ("Succeeded", "Failed"), "the client has ended", PATIENCE)
+    download = ["model", "download", "acme/minilm", "--strategy", "server-only"]
+    apply(client(["--endpoint", f"http://{address}:8001", *download]))
+    wait_for(lambda: phase() in ("Succeeded", "Failed"), "the client has ended")
     assert phase() == "Succeeded", kubectl("logs", "client", f"--namespace={TEAM}")
     size = sum(path.stat().st_size for path in repository("minilm").rglob("*") if path.is_file())
     assert figure(address, "weightfs_fetched_bytes_total") == size
@@ -46,10 +41,14 @@ def figure(address: str, name: str) -> float:
     return float(value)
 
 
-def client(name: str, arguments: list[str]) -> dict:
+def phase() -> str:
+    return get("pod", "client", f"--namespace={TEAM}")["status"]["phase"]
+
+
+def client(arguments: list[str]) -> dict:
     """The image's own program, as little as may be."""
     limits = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {"name": "client", "image": IMAGE, "imagePullPolicy": "Never", "args": arguments, "securityContext": limits}
     security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": TEAM}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "namespace": TEAM}, "spec": spec}

@@ -7,7 +7,7 @@ readonly KUBERNETES_PROGRAMS=(kube-apiserver kube-controller-manager kube-schedu
 require_kubernetes() {
     local folder=target/tools/kubernetes wanted="kubernetes $KUBERNETES containerd $CONTAINERD"
     [ "$(cat "$folder/.installed" 2>/dev/null)" = "$wanted" ] && return
-    say "Kubernetes $KUBERNETES and containerd $CONTAINERD (half an hour on two cores, once)"
+    say "Kubernetes $KUBERNETES and containerd $CONTAINERD (up to half an hour, once)"
     rm -rf "$folder"
     mkdir -p "$folder"
     build_cluster "$PWD/$folder" >target/setup-kubernetes.log 2>&1 || {

@@ -48,7 +48,7 @@ missing_image_packages() {
 }
 
 missing_kubernetes_packages() {
-    find_any_go >/dev/null || echo golang-go
+    missing_go_packages
     command -v runc >/dev/null || echo runc
     [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins
     command -v ip >/dev/null || echo iproute2

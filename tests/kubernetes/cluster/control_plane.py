@@ -2,7 +2,6 @@
 
 import subprocess
 import urllib.request
-from pathlib import Path
 
 from cluster.kubectl import succeeds
 from cluster.places import API_ADDRESS, CERTIFICATES, KUBECONFIG, NODE_ADDRESS, RUN, SERVICES
@@ -15,11 +14,14 @@ PORT = 443
 ACCOUNTS_KEY, ACCOUNTS_PUBLIC = CERTIFICATES / "accounts.key", CERTIFICATES / "accounts.pub"
 
 
-def start() -> list[Program]:
+def start() -> None:
     CERTIFICATES.mkdir(parents=True)
     make_accounts_key()
     write_kubeconfig()
-    return [start_etcd(), start_api(), start_controllers(), start_scheduler()]
+    start_etcd()
+    start_api()
+    start_controllers()
+    start_scheduler()
 
 
 def make_accounts_key() -> None:
@@ -33,7 +35,9 @@ def write_kubeconfig() -> None:
         f"""
 apiVersion: v1
 kind: Config
-clusters: [{{name: node, cluster: {{server: "https://{API_ADDRESS}:{PORT}", certificate-authority: {CERTIFICATES}/apiserver.crt}}}}]
+clusters:
+- name: node
+  cluster: {{server: "https://{API_ADDRESS}:{PORT}", certificate-authority: {CERTIFICATES}/apiserver.crt}}
 users: [{{name: administrator, user: {{token: {TOKEN}}}}}]
 contexts: [{{name: node, context: {{cluster: node, user: administrator}}}}]
 current-context: node
@@ -41,8 +45,8 @@ current-context: node
     )
 
 
-def start_etcd() -> Program:
-    return Program(
+def start_etcd() -> None:
+    Program(
         "etcd",
         "--data-dir=/var/lib/etcd/data",
         f"--listen-client-urls={ETCD}",
@@ -60,8 +64,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def start_api() -> Program:
-    return Program(
+def start_api() -> None:
+    Program(
         "kube-apiserver",
         f"--etcd-servers={ETCD}",
         f"--cert-dir={CERTIFICATES}",
@@ -79,8 +83,8 @@ def start_api() -> Program:
     )
 
 
-def start_controllers() -> Program:
-    return Program(
+def start_controllers() -> None:
+    Program(
         "kube-controller-manager",
         f"--kubeconfig={KUBECONFIG}",
         f"--service-account-private-key-file={ACCOUNTS_KEY}",
@@ -93,6 +97,6 @@ def start_controllers() -> Program:
     )
 
 
-def start_scheduler() -> Program:
+def start_scheduler() -> None:
     options = [f"--kubeconfig={KUBECONFIG}", "--leader-elect=false", f"--cert-dir={CERTIFICATES}"]
-    return Program("kube-scheduler", *options, ready=lambda: True)
+    Program("kube-scheduler", *options, ready=lambda: True)

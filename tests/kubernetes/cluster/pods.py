@@ -3,18 +3,18 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cluster.images import CLIENT
-from cluster.kubectl import apply, asked, get, kubectl
+from cluster.kubectl import PATIENCE, apply, asked, get, kubectl, wait_for
 from cluster.places import SIGNALS
 from harness.paths import ROOT, TARGET, venv_bin
-from harness.waiting import wait_until
 
 DRIVER = "csi.weightfs.dev"
-PATIENCE = 120.0
 # Where pods find their HF_HOME, or their model.
 VOLUME = "/models"
+PROGRAMS = ROOT / "tests" / "kubernetes" / "in_pods"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Claim:
     def create(self) -> None:
         size, modes = "1Gi", ["ReadOnlyMany"]
         source = {"driver": DRIVER, "volumeHandle": self.name, "volumeAttributes": self.attributes}
-        spec = {"capacity": {"storage": size}, "accessModes": modes, "storageClassName": "", "csi": source}
-        volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": self.name}, "spec": spec}
-        spec = {"resources": {"requests": {"storage": size}}, "accessModes": modes, "storageClassName": "", "volumeName": self.name}
-        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": self.name}, "spec": spec}
-        apply(volume, claim)
+        shared = {"accessModes": modes, "storageClassName": ""}
+        volume = {"capacity": {"storage": size}, "csi": source, **shared}
+        claim = {"resources": {"requests": {"storage": size}}, "volumeName": self.name, **shared}
+        for kind, spec in {"PersistentVolume": volume, "PersistentVolumeClaim": claim}.items():
+            apply({"apiVersion": "v1", "kind": kind, "metadata": {"name": self.name}, "spec": spec})
 
     def source(self) -> dict:
         return {"persistentVolumeClaim": {"claimName": self.name}}
@@ -70,17 +70,17 @@ class Pod:
         return self
 
     def manifest(self) -> dict:
-        python, program = str(venv_bin("main")), str(ROOT / "tests" / "kubernetes" / "in_pods" / self.program)
-        shared = {"usr": "/usr", "environment": str(TARGET / "venv" / "main"), "programs": str(ROOT / "tests" / "kubernetes" / "in_pods")}
-        hosts = [{"name": name, "hostPath": {"path": path}} for name, path in (shared | {"signals": str(SIGNALS)}).items()]
-        seen = [{"name": name, "mountPath": path, "readOnly": True} for name, path in shared.items()]
-        seen.append({"name": "signals", "mountPath": str(SIGNALS)})
-        environment = {"HF_HOME": VOLUME, "HF_ENDPOINT": self.hub, "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": "/tmp", "POD": self.name}
+        # Of the machine, by the same paths.
+        shared = {"usr": Path("/usr"), "environment": TARGET / "venv" / "main", "programs": PROGRAMS, "signals": SIGNALS}
+        hosts = [{"name": name, "hostPath": {"path": str(path)}} for name, path in shared.items()]
+        seen = [{"name": name, "mountPath": str(path), "readOnly": path != SIGNALS} for name, path in shared.items()]
+        environment = {"HF_HOME": VOLUME, "HF_ENDPOINT": self.hub, "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environment |= {"HOME": "/tmp", "POD": self.name}
         container = {
             "name": "client",
             "image": CLIENT,
             "imagePullPolicy": "Never",
-            "command": [python, "-u", program, *self.words],
+            "command": [str(venv_bin("main")), "-u", str(PROGRAMS / self.program), *self.words],
             "env": [{"name": name, "value": value} for name, value in environment.items()],
             "volumeMounts": [*seen, {"name": "models", "mountPath": VOLUME}],
         }
@@ -92,17 +92,17 @@ class Pod:
         }
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": self.name}, "spec": spec}
 
-    def answer(self, seconds: float = PATIENCE) -> Any:
+    def answer(self) -> Any:
         """Waits for its end; fails if the program does."""
-        self.wait_until(self.has_ended, "is at its end", seconds)
+        self.wait_until(self.has_ended, "is at its end")
         said = self.said()
         assert self.phase() == "Succeeded", f"{self.name} failed:\n{said}"
         return json.loads(said.splitlines()[-1])
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-        """As `waiting` does; where it is in vain, says what is known of the pod."""
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Where it is in vain, says what is known of the pod."""
         try:
-            wait_until(condition, f"the pod {self.name} {what}", seconds)
+            wait_for(condition, f"the pod {self.name} {what}")
         except TimeoutError as late:
             raise TimeoutError(f"{late}\n{asked('describe', 'pod', self.name).out}\n{self.said()}") from None
 
@@ -117,9 +117,6 @@ class Pod:
 
     def said(self) -> str:
         return asked("logs", self.name).out
-
-    def uid(self) -> str:
-        return get("pod", self.name)["metadata"]["uid"]
 
     def event(self, reason: str, words: str = "") -> str:
         """What the last event for that reason says that has these words; waits for one."""
@@ -138,7 +135,7 @@ class Pod:
         return self.event("FailedMount", "rpc error")
 
     def delete(self) -> None:
-        kubectl("delete", "pod", self.name, "--ignore-not-found", "--wait=true", f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
+        kubectl("delete", "pod", self.name, "--ignore-not-found", seconds=PATIENCE)
 
 
 def is_ready(pod: dict) -> bool:

@@ -11,15 +11,13 @@ from cluster.pods import Claim, Inline, NewPod, Pod
 from harness.repositories import sha256_of_files
 
 WAYS = ["sequential", "jumping", "mapped", "opening"]
-
-
 Sums = dict[str, dict]
 
 
 def sums(folder: Path) -> Sums:
     """What read.py compares with. An empty file cannot be mapped."""
-    sizes = {path: (folder / path).stat().st_size for path in sha256_of_files(folder)}
-    return {path: {"sha256": sha256, "size": sizes[path]} for path, sha256 in sha256_of_files(folder).items() if sizes[path] > 0}
+    known = {path: {"sha256": sha256, "size": (folder / path).stat().st_size} for path, sha256 in sha256_of_files(folder).items()}
+    return {path: file for path, file in known.items() if file["size"] > 0}
 
 
 @dataclass(frozen=True)

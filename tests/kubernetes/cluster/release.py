@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import yaml
 
 from cluster import runtime
-from cluster.kubectl import get, kubectl
+from cluster.kubectl import PATIENCE, get, kubectl, wait_for
 from cluster.places import ENVIRONMENT, HELM
-from cluster.pods import PATIENCE, is_ready
+from cluster.pods import is_ready
 from harness.paths import ROOT
 from harness.process import run_well
-from harness.waiting import wait_until
 
 CHART = ROOT / "deploy" / "helm" / "weightfs"
 REPOSITORY = "docker.io/library/weightfs"
@@ -33,13 +32,13 @@ class Release:
         """To the image of that tag; ends with its node set at work."""
         before = self.names("node")
         self.helm("upgrade", str(CHART), "--reuse-values", "--set", f"image.tag={tag}")
-        wait_until(lambda: self.names("node").isdisjoint(before), "the node set is rolled", PATIENCE)
+        wait_for(lambda: self.names("node").isdisjoint(before), "the node set is rolled")
         self.wait_until_ready("node")
 
     def uninstall(self) -> None:
         """Ends with its pods gone."""
         self.helm("uninstall", "--wait")
-        kubectl("delete", "namespace", self.name, f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
+        kubectl("delete", "namespace", self.name, seconds=PATIENCE)
 
     def helm(self, verb: str, *words: str) -> str:
         options = [f"--namespace={self.name}", f"--timeout={PATIENCE:.0f}s"]
@@ -47,11 +46,15 @@ class Release:
 
     def delete_pods(self, part: str) -> None:
         """Ends with their successors at work."""
-        kubectl("delete", "pods", *self.selected(part), f"--timeout={PATIENCE:.0f}s", seconds=PATIENCE + 10)
+        kubectl("delete", "pods", *self.selected(part), seconds=PATIENCE)
         self.wait_until_ready(part)
 
     def wait_until_ready(self, part: str) -> None:
-        wait_until(lambda: len(self.pods(part)) > 0 and all(map(is_ready, self.pods(part))), f"{part} is ready", PATIENCE)
+        wait_for(lambda: self.is_ready(part), f"{part} is ready")
+
+    def is_ready(self, part: str) -> bool:
+        pods = self.pods(part)
+        return len(pods) > 0 and all(map(is_ready, pods))
 
     def names(self, part: str) -> set[str]:
         return {pod["metadata"]["name"] for pod in self.pods(part)}

@@ -11,12 +11,12 @@ from harness.process import run_well
 NETWORK = RUN / "network"
 
 
-def start() -> Program:
+def start() -> None:
     NETWORK.mkdir(parents=True)
     (NETWORK / "pods.conflist").write_text(json.dumps(network()))
     config = RUN / "containerd.toml"
     config.write_text(configuration())
-    return Program("containerd", "--config", config, ready=CONTAINERD.is_socket)
+    Program("containerd", "--config", config, ready=CONTAINERD.is_socket)
 
 
 def configuration() -> str:
@@ -38,7 +38,8 @@ conf_dir = "{NETWORK}"
 
 
 def network() -> dict:
-    addresses = {"type": "host-local", "dataDir": f"{RUN}/addresses", "ranges": [[POD_ADDRESSES]], "routes": [{"dst": "0.0.0.0/0"}]}
+    addresses = {"type": "host-local", "dataDir": f"{RUN}/addresses", "ranges": [[POD_ADDRESSES]]}
+    addresses["routes"] = [{"dst": "0.0.0.0/0"}]
     bridge = {"type": "bridge", "bridge": "pods", "isGateway": False, "ipMasq": False, "ipam": addresses}
     return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 
