@@ -35,8 +35,7 @@ class Model:
 
 def files_read(reader: Pod) -> int:
     counted = SIGNALS / f"{reader.name}.files"
-    # It is written in place, so it may be empty for a moment.
-    return int(counted.read_text() or 0) if counted.exists() else 0
+    return int(counted.read_text()) if counted.exists() else 0
 
 
 def no_signals() -> None:

@@ -68,6 +68,13 @@ def compare(how: str, path: Path, size: int, sha256: str) -> None:
     assert digest.hexdigest() == sha256, f"{path} is {digest.hexdigest()}, not {sha256}"
 
 
+def tell(counter: Path, files: int) -> None:
+    """Whoever looks sees the old number or the new one."""
+    unfinished = counter.with_suffix(".unfinished")
+    unfinished.write_text(str(files))
+    unfinished.rename(counter)
+
+
 def main() -> None:
     how, folder, sums, signals = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), Path(sys.argv[4])
     files, slowest = 0, 0.0
@@ -77,7 +84,7 @@ def main() -> None:
         compare(how, folder / name, known["size"], known["sha256"])
         slowest = max(slowest, time.monotonic() - began)
         files += 1
-        (signals / f"{os.environ['POD']}.files").write_text(str(files))
+        tell(signals / f"{os.environ['POD']}.files", files)
     print(json.dumps({"files": files, "slowest": round(slowest, 2)}))
 
 
