@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::attributes::{AttributeError, Wish};
+use crate::attributes::{AttributeError, View, Wish};
 use crate::daemon::Asker;
 use crate::events::Pod;
 use crate::health::Condition;
@@ -29,11 +29,21 @@ pub struct NodeService {
     pub hub_endpoint: String,
 }
 
+/// What every volume has already.
+const MOUNT_FLAGS: [&str; 2] = ["nosuid", "nodev"];
+
 /// Models are files: whatever the access mode, they are read only, and an HF_HOME's own layer is its pod's alone.
 pub fn check_capability(capability: Option<&VolumeCapability>) -> Result<(), Status> {
     let capability = capability.ok_or_else(|| Status::invalid_argument("volume_capability is missing"))?;
     match &capability.access_type {
-        Some(AccessType::Mount(_)) => Ok(()),
+        Some(AccessType::Mount(mount)) => {
+            match mount.mount_flags.iter().find(|flag| !MOUNT_FLAGS.contains(&flag.as_str())) {
+                Some(flag) => Err(Status::invalid_argument(format!(
+                    "mountOptions: `{flag}` is not taken; a volume is nosuid and nodev, and read-only with view: model"
+                ))),
+                None => Ok(()),
+            }
+        }
         Some(AccessType::Block(_)) => {
             Err(Status::invalid_argument("models are files: there are no block volumes; use volumeMode: Filesystem"))
         }
@@ -67,20 +77,40 @@ fn usage(unit: Unit, used: u64, total: u64) -> VolumeUsage {
     VolumeUsage { available: 0, total: number(total), used: number(used), unit: unit.into() }
 }
 
+impl NodeService {
+    fn order(&self, request: NodePublishVolumeRequest, target: &Path) -> Result<Order, Status> {
+        let volume_id = volume_id(request.volume_id)?;
+        check_capability(request.volume_capability.as_ref())?;
+        let invalid = |error: AttributeError| Status::invalid_argument(error.to_string());
+        let wish = Wish::read(&request.volume_context).map_err(invalid)?;
+        if request.readonly && matches!(wish.view, View::HfHome { .. }) {
+            return Err(Status::invalid_argument(
+                "readOnly: programs write locks and logs into an HF_HOME, into a layer that ends with the pod; leave readOnly out, or \
+                 use view: model",
+            ));
+        }
+        let token = wish.token(&request.secrets).map_err(invalid)?;
+        let asker = Asker { endpoint: self.hub_endpoint.clone(), token };
+        Ok(Order { volume_id, target: target.to_owned(), wish, asker, pod: pod(&request.volume_context) })
+    }
+}
+
 #[tonic::async_trait]
 impl Node for NodeService {
     async fn node_publish_volume(
         &self,
         request: Request<NodePublishVolumeRequest>,
     ) -> Result<Response<NodePublishVolumeResponse>, Status> {
-        let NodePublishVolumeRequest { volume_id: id, target_path, volume_capability, secrets, volume_context, .. } =
-            request.into_inner();
-        let (volume_id, target) = (volume_id(id)?, target(&target_path, "target_path")?);
-        check_capability(volume_capability.as_ref())?;
-        let invalid = |error: AttributeError| Status::invalid_argument(error.to_string());
-        let wish = Wish::read(&volume_context).map_err(invalid)?;
-        let asker = Asker { endpoint: self.hub_endpoint.clone(), token: wish.token(&secrets).map_err(invalid)? };
-        self.volumes.publish(Order { volume_id, target, wish, asker, pod: pod(&volume_context) }).await?;
+        let request = request.into_inner();
+        let target = target(&request.target_path, "target_path")?;
+        match self.order(request, &target) {
+            Ok(order) => self.volumes.publish(order).await?,
+            // A program runs on it, and what a running pod has is not taken away because its secret has changed.
+            Err(status) if self.volumes.is_published(&target) => {
+                tracing::warn!(target = %target.display(), cause = status.message(), "a volume stays as it is");
+            }
+            Err(status) => return Err(status),
+        }
         Ok(Response::new(NodePublishVolumeResponse {}))
     }
 

@@ -73,19 +73,29 @@ impl Volumes {
         tokio::spawn(work).await.unwrap_or_else(|_| Err(broken()))
     }
 
+    /// Whether a volume of ours is at `target`: a program may run on it.
+    pub fn is_published(&self, target: &Path) -> bool {
+        matches!(mountinfo::at(target), Ok(Some(mount)) if mount.is_ours)
+    }
+
     async fn publish_in_turn(&self, order: Order) -> Result<(), Status> {
         let mounted = mountinfo::at(&order.target).map_err(|error| unreadable(&error))?;
         match (self.records.get(&order.target), mounted) {
+            (_, Some(mount)) if !mount.is_ours => Err(refuse(BindError::Foreign(order.target))),
             (Some(record), _) if record.volume_id != order.volume_id => {
                 let text = format!("{}: volume {} is published there", order.target.display(), record.volume_id);
                 Err(Status::failed_precondition(text))
             }
-            (Some(record), Some(mount)) if mount.is_ours => {
+            (Some(record), Some(_)) => {
                 self.publish_again(&order, &record).await;
                 Ok(())
             }
-            (_, Some(mount)) if !mount.is_ours => Err(refuse(BindError::Foreign(order.target))),
-            _ => self.publish_anew(order).await,
+            (None, Some(_)) => {
+                let target = order.target.display();
+                tracing::warn!(%target, "a volume without a record stays as it is until it is unpublished");
+                Ok(())
+            }
+            (_, None) => self.publish_anew(order).await,
         }
     }
 

@@ -53,3 +53,18 @@ fn a_pinned_hf_home_stays_at_its_commit_and_calls_it_main() {
     assert!(repo.join("snapshots").join(&first).join("config.json").exists());
     assert!(!repo.join("snapshots").join(&second).exists());
 }
+
+#[test]
+fn what_would_break_its_clients_or_be_ignored_is_refused_with_advice() {
+    let node = Node::start(hub().0);
+    let model = Volume::default().with("view", "model").with("repo", "acme/tiny");
+    for (volume, word) in [
+        (Volume::default().read_only(), "leave readOnly out"),
+        (model.clone().mount_flag("noatime"), "`noatime` is not taken"),
+    ] {
+        let status = node.publish("wrong", &volume).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert!(status.message().contains(word), "{status}");
+    }
+    node.publish("right", &model.read_only().mount_flag("nosuid")).unwrap();
+}

@@ -28,6 +28,24 @@ fn the_same_call_again_changes_nothing() {
 }
 
 #[test]
+fn a_running_pods_volume_stays_whatever_becomes_of_its_secret_or_its_record() {
+    let mut node = Node::start(hub().0);
+    let volume = model().with("tokenKey", "team");
+    let with_token = volume.clone().secret("team", "hf_reader");
+    let target = node.publish("pod", &with_token).unwrap();
+    node.publish("pod", &volume).unwrap();
+    assert_eq!(node.publish("new", &volume).unwrap_err().code(), tonic::Code::InvalidArgument);
+    node.kill_driver();
+    let records = node.kubelet().join("plugins/csi.weightfs.dev/volumes");
+    fs::remove_dir_all(records).unwrap();
+    node.start_driver();
+    node.publish("pod", &with_token).unwrap();
+    assert_eq!((mounts(&target), fs::read_to_string(target.join("config.json")).unwrap()), (1, "{}".to_owned()));
+    node.unpublish("pod").unwrap();
+    assert_eq!(mounts(&target), 0);
+}
+
+#[test]
 fn pods_read_on_while_the_driver_is_replaced_and_the_next_one_unpublishes_them() {
     let mut node = Node::start(hub().0);
     let target = node.publish("pod", &model()).unwrap();

@@ -54,6 +54,8 @@ pub struct Node {
 pub struct Volume {
     attributes: HashMap<String, String>,
     secrets: HashMap<String, String>,
+    read_only: bool,
+    mount_flags: Vec<String>,
 }
 
 impl Volume {
@@ -64,6 +66,16 @@ impl Volume {
 
     pub fn is_home(&self) -> bool {
         self.attributes.get("view").is_none_or(|view| view == "hf-home")
+    }
+
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    pub fn mount_flag(mut self, flag: &str) -> Self {
+        self.mount_flags.push(flag.to_owned());
+        self
     }
 
     pub fn secret(mut self, name: &str, value: &str) -> Self {
@@ -217,13 +229,16 @@ impl Node {
         let target = self.target(pod);
         let capability = VolumeCapability {
             access_mode: Some(AccessMode { mode: access_mode::Mode::SingleNodeWriter.into() }),
-            access_type: Some(AccessType::Mount(MountVolume::default())),
+            access_type: Some(AccessType::Mount(MountVolume {
+                mount_flags: volume.mount_flags.clone(),
+                ..MountVolume::default()
+            })),
         };
         let request = NodePublishVolumeRequest {
             volume_id: format!("csi-{pod}"),
             target_path: target.to_str().unwrap().to_owned(),
             volume_capability: Some(capability),
-            readonly: false,
+            readonly: volume.read_only,
             secrets: volume.secrets.clone(),
             volume_context: context(pod, volume),
         };
