@@ -64,7 +64,8 @@ check: setup ## format, lints, layers and documentation
 	cargo fmt --all --check --manifest-path tests/clients/rust/Cargo.toml
 	cargo fmt --all --check --manifest-path tests/bench/micro/Cargo.toml
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --test layers
+	# With the whole workspace, so that nothing is built twice with other features.
+	cargo test --workspace --test layers
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 setup: ## install what a build needs and is missing
