@@ -4,17 +4,22 @@
 //! A thread that waits there cannot be killed. If it were the daemon's own, a daemon that is killed at that moment would not
 //! end, its connection would stay with it, and the next daemon, which has the answer, could not be started. So the daemon
 //! has another process write its notices, and that one may wait.
+//!
+//! While it waits it has the connection, so a daemon that nobody follows does not end its mount by dying: whoever waits for an
+//! answer, the lock in his hands, would wait for ever. Such mounts are ended here, by force.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use crate::mounts::{self, Manner};
 use crate::wire::{self, Packet};
 
 /// How long the kernel may take: as long as whoever has the lock waits for an answer.
@@ -104,18 +109,19 @@ impl Messenger {
         Self { command, control: Mutex::default() }
     }
 
-    /// A line of its own to that process: who waits there keeps no other line waiting.
-    pub fn line(&self) -> io::Result<Line> {
+    /// A line of its own to that process: who waits there keeps no other line waiting. `alone` is the mount that nobody goes on
+    /// with when this process dies, `NUMBER DIRECTORY`, or nothing.
+    pub fn line(&self, alone: &str) -> io::Result<Line> {
         let (here, there) = pair()?;
         set_socket_timeout(&here, Timeout::Recv, Some(PATIENCE))?;
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*control
-            && wire::send(known, "line", "", &[there.as_fd()]).is_ok()
+            && wire::send(known, "line", alone, &[there.as_fd()]).is_ok()
         {
             return Ok(Line(here));
         }
         let started = self.start()?;
-        wire::send(&started, "line", "", &[there.as_fd()])?;
+        wire::send(&started, "line", alone, &[there.as_fd()])?;
         *control = Some(started);
         Ok(Line(here))
     }
@@ -151,23 +157,59 @@ impl Line {
     }
 }
 
+/// What a line does, for the end of the process.
+struct Duty {
+    /// The mount that nobody goes on with.
+    alone: String,
+    /// In the middle of a notice.
+    waits: AtomicBool,
+}
+
 /// Being that process: returns when the daemon is gone. A line in the middle of a notice is left to the end of the process.
 pub fn serve(control: impl AsFd) -> io::Result<()> {
-    while let Some(Packet { descriptors, .. }) = wire::receive(&control)? {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut duties = Vec::new();
+    while let Some(Packet { text, descriptors, .. }) = wire::receive(&control)? {
         for line in descriptors {
-            std::thread::Builder::new().name("line".to_owned()).spawn(move || serve_line(&line))?;
+            let duty = Arc::new(Duty { alone: text.clone(), waits: AtomicBool::new(false) });
+            duties.push(Arc::downgrade(&duty));
+            let is_over = is_over.clone();
+            let serve = move || serve_line(&line, &duty, &is_over);
+            std::thread::Builder::new().name("line".to_owned()).spawn(serve)?;
+        }
+        duties.retain(|duty| duty.strong_count() > 0);
+    }
+    // From here on nobody begins to wait.
+    is_over.store(true, Ordering::SeqCst);
+    for duty in duties.iter().filter_map(Weak::upgrade) {
+        if duty.waits.load(Ordering::SeqCst) && !duty.alone.is_empty() {
+            end(&duty.alone);
         }
     }
     Ok(())
 }
 
-fn serve_line(line: &OwnedFd) -> io::Result<()> {
+/// Another mount that is at the same place by now stays.
+fn end(mount: &str) {
+    if let Err(error) = mounts::unmount(mount, Manner::Force, None) {
+        eprintln!(
+            "weightfs notices: a mount whose daemon died cannot be ended ({mount}): {error}; `umount -f` as root does"
+        );
+    }
+}
+
+fn serve_line(line: &OwnedFd, duty: &Duty, is_over: &AtomicBool) -> io::Result<()> {
     while let Some(Packet { word, text, descriptors }) = wire::receive(line)? {
         let notice = Notice::from_words(&word, &text).zip(descriptors.first());
+        duty.waits.store(true, Ordering::SeqCst);
+        if is_over.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let written = match notice {
             Some((notice, device)) => notice.write(device),
             None => Err(rustix::io::Errno::INVAL.into()),
         };
+        duty.waits.store(false, Ordering::SeqCst);
         match written {
             Ok(()) => wire::send(line, "done", "", &[])?,
             Err(error) => {

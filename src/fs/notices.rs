@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use mount_helper::notices::{Line, Messenger, Notice};
 
+use super::survival::MountName;
 use crate::tree::Node;
 
 /// Whose threads wait for the kernel.
@@ -24,12 +25,14 @@ pub enum Courier {
 pub(super) struct Notices {
     device: Arc<OwnedFd>,
     courier: Courier,
+    /// The mount, if nobody goes on with it when this daemon dies.
+    alone: Option<MountName>,
     line: Option<Line>,
 }
 
 impl Notices {
-    pub(super) fn new(device: Arc<OwnedFd>, courier: Courier) -> Self {
-        Self { device, courier, line: None }
+    pub(super) fn new(device: Arc<OwnedFd>, courier: Courier, alone: Option<MountName>) -> Self {
+        Self { device, courier, alone, line: None }
     }
 
     /// Waits for the kernel: not for a thread of the runtime.
@@ -51,7 +54,7 @@ impl Notices {
                 told => return told,
             }
         }
-        let line = messenger.line()?;
+        let line = messenger.line(self.alone.as_ref().map_or("", MountName::as_str))?;
         let told = line.write(self.device.as_fd(), notice);
         self.line = Some(line);
         told

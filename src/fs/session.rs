@@ -281,7 +281,8 @@ impl Session {
         let (place, passthrough) = (directory.display(), fs.passthrough());
         tracing::info!(directory = %place, passthrough, survival, "how it is served");
         let device = Arc::new(device);
-        let notices = || Notices::new(device.clone(), courier.clone());
+        let alone = kept.is_err().then(|| MountName::of(&directory).ok()).flatten();
+        let notices = || Notices::new(device.clone(), courier.clone(), alone.clone());
         let known = Arc::downgrade(&fs);
         let brief = fs.view.pod.as_ref().map(|_| Brief { tree: fs.tree.clone(), layer, directory: directory.clone() });
         let ended = Self::run(session, directory.clone())?;
