@@ -2,7 +2,8 @@
 //! daemon and into bind mounts out of that daemon's mounts.
 //!
 //! A call goes `node` > `attributes` (what is wanted) > `volumes` (to the end, one at a time for each target) > `daemon` and
-//! `binds`. It opens no file inside a mount, keeps no token on disk, and of the cluster it asks nothing; it may tell it of a dead volume (`events`).
+//! `binds`. It opens no file inside a mount, keeps no token on disk, and of the cluster it asks nothing; it may tell it of a
+//! dead volume (`events`).
 
 mod attributes;
 mod authority;

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::api::socket::{self, SocketError};
 use crate::config::{ADOPT_VARIABLE, Config, READY_VARIABLE, Surroundings};
-use crate::fs::survival::{self, HeldMount, HolderStore, Keeper, ServiceManager, StandingStore};
+use crate::fs::survival::{self, HeldMount, HolderStore, Keeper, ServiceManager};
 
 /// How long a new holder may take to listen.
 const LISTEN: Duration = Duration::from_secs(10);
@@ -115,7 +115,7 @@ impl Call {
             }
         };
         let orders = Orders::Holder(Watch::connect(&socket)?, socket.clone());
-        let keeper = Arc::new(Keeper::new(HolderStore { holder, socket }));
+        let keeper = Arc::new(Keeper::new(HolderStore { holder, starts: Some(socket) }));
         Ok(Some(Holding { keeper, held: held(kept), orders }))
     }
 }
@@ -151,7 +151,7 @@ fn standing(socket: PathBuf) -> anyhow::Result<Holding> {
         }
     };
     let orders = Orders::Standing(Watch::connect(&socket)?, socket);
-    Ok(Holding { keeper: Arc::new(Keeper::new(StandingStore { holder })), held: held(kept), orders })
+    Ok(Holding { keeper: Arc::new(Keeper::new(HolderStore { holder, starts: None })), held: held(kept), orders })
 }
 
 fn is_absent(cause: &io::Error) -> bool {
@@ -270,7 +270,7 @@ fn move_to(socket: &Path, keeper: &Keeper) -> io::Result<Watch> {
             holder.forget(&name)?;
         }
     }
-    keeper.change_to(StandingStore { holder })?;
+    keeper.change_to(HolderStore { holder, starts: None })?;
     keeper.ready()?;
     Watch::connect(socket)
 }
@@ -301,7 +301,7 @@ fn replace(keeper: &Keeper, old: &Path, give_up: Duration) -> io::Result<(Watch,
     holder.serve()?;
     // Nobody is behind the old one any more.
     let _ = std::fs::remove_file(old);
-    keeper.change_to(HolderStore { holder, socket: socket.clone() })?;
+    keeper.change_to(HolderStore { holder, starts: Some(socket.clone()) })?;
     keeper.ready()?;
     Ok((Watch::connect(&socket)?, socket))
 }

@@ -11,6 +11,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 use test_hub::{Files, Hub};
 
 use crate::harness::{eventually, noise};
@@ -236,6 +237,25 @@ fn a_holder_may_die_and_the_next_one_is_given_everything() {
 }
 
 #[test]
+fn what_is_mounted_while_there_is_no_holder_is_kept_by_the_next_one() {
+    let mut cluster = Cluster::new(4 * MIB);
+    let holder = cluster.holder("300");
+    let mut daemon = cluster.daemon();
+    holder.end(Signal::SIGKILL);
+    let file = File::open(cluster.mount()).unwrap();
+    let _holder = cluster.holder("300");
+    eventually("it is given everything", || daemon.says("another holder keeps the mounts"));
+    cluster.while_read(&file, |reads_on| {
+        daemon.signal(Signal::SIGKILL);
+        daemon.await_end();
+        daemon = cluster.daemon();
+        reads_on();
+    });
+    drop(file);
+    cluster.umount();
+}
+
+#[test]
 fn a_holder_that_alone_has_the_mounts_does_not_end_before_a_daemon_has_them() {
     let mut cluster = Cluster::new(4 * MIB);
     let mut holder = cluster.holder("300");
@@ -266,7 +286,8 @@ fn a_holder_to_which_no_daemon_comes_gives_readers_an_error() {
     daemon.end(Signal::SIGKILL);
     // It waits for the end of the mount, and no longer.
     let error = file.read_exact_at(&mut vec![0; MIB], 0).unwrap_err();
-    assert!([libc_enotconn(), libc_econnaborted()].contains(&error.raw_os_error().unwrap()), "{error}");
+    let gone = [Errno::NOTCONN, Errno::CONNABORTED].map(Errno::raw_os_error);
+    assert!(gone.contains(&error.raw_os_error().unwrap()), "{error}");
     assert!(holder.says("no daemon came for 1 s"));
     // What is left of the mount is taken away by the next daemon's.
     let _daemon = cluster.daemon();
@@ -281,12 +302,4 @@ fn a_daemon_whose_holder_is_not_there_says_which_and_ends() {
     let mut daemon = cluster.daemon_without_waiting();
     daemon.await_end();
     assert!(daemon.says(&cluster.socket()) && daemon.says("no holder listens there (daemon.holder)"));
-}
-
-fn libc_enotconn() -> i32 {
-    rustix::io::Errno::NOTCONN.raw_os_error()
-}
-
-fn libc_econnaborted() -> i32 {
-    rustix::io::Errno::CONNABORTED.raw_os_error()
 }

@@ -108,8 +108,16 @@ impl Keeper {
         kept.iter().try_for_each(|mount| current.keep(mount))
     }
 
+    /// Where the store has just died the next one is given it with all the others.
     pub fn keep(&self, mount: Arc<KeptMount>) -> io::Result<()> {
-        self.store.read().keep(&mount)?;
+        // Until it is noted: else a change to another store in between would leave it out.
+        let store = self.store.read();
+        match store.keep(&mount) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && store.is_replaced() => {
+                tracing::warn!(name = %mount.name, "the holder is gone: the next one is to keep this mount too");
+            }
+            kept => kept?,
+        }
         self.kept.lock().push(mount);
         Ok(())
     }

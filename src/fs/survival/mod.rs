@@ -13,4 +13,4 @@ pub use agreement::Agreement;
 pub use keeper::{HeldMount, Keeper, KeptMount, MountName};
 pub use service_manager::{ServiceManager, passed};
 pub use state::{Header, StateFile};
-pub use store::{HolderStore, StandingStore, Store};
+pub use store::{HolderStore, Store};

@@ -24,6 +24,10 @@ pub trait Store: Debug + Send + Sync {
     fn bye(&self) -> io::Result<()>;
     /// Has another daemon take over from this one. Returns its process where it is known already, or why it cannot serve.
     fn upgrade(&self) -> io::Result<Option<u32>>;
+    /// Whether another store takes its place when it dies, and is given everything.
+    fn is_replaced(&self) -> bool {
+        false
+    }
     /// Whether another daemon comes after one that is told to end.
     fn is_followed(&self) -> bool {
         false
@@ -47,15 +51,16 @@ pub trait Store: Debug + Send + Sync {
 
     /// Unmounts by the store's own privilege.
     fn unmount(&self, name: &MountName, lazy: bool) -> io::Result<()> {
-        mount::unmount(name.directory(), lazy).map_err(io::Error::other)
+        unmount_here(name, lazy)
     }
 }
 
-/// A process of ours, which also starts the next daemon.
+/// A holder: a process of ours, which also starts the next daemon, or one that somebody else runs, in another pod for one.
 #[derive(Debug)]
 pub struct HolderStore {
     pub holder: Holder,
-    pub socket: PathBuf,
+    /// Where it is told to start the next daemon; `None` for one that starts nobody, and has no privilege to lend.
+    pub starts: Option<PathBuf>,
 }
 
 impl Store for HolderStore {
@@ -80,7 +85,17 @@ impl Store for HolderStore {
     }
 
     fn upgrade(&self) -> io::Result<Option<u32>> {
-        Holder::upgrade(&self.socket).map(Some)
+        let refused = "its holder starts no daemons; replace the program as it was started: a pod by its DaemonSet";
+        let socket = self.starts.as_ref().ok_or_else(|| io::Error::other(refused))?;
+        Holder::upgrade(socket).map(Some)
+    }
+
+    fn is_replaced(&self) -> bool {
+        true
+    }
+
+    fn is_followed(&self) -> bool {
+        self.starts.is_none()
     }
 
     fn hand_over_status(&self) -> i32 {
@@ -101,48 +116,14 @@ impl Store for HolderStore {
     }
 
     fn unmount(&self, name: &MountName, lazy: bool) -> io::Result<()> {
-        self.holder.unmount(name.as_str(), lazy)
+        match self.starts {
+            Some(_) => self.holder.unmount(name.as_str(), lazy),
+            // It sees no mount of this pod.
+            None => unmount_here(name, lazy),
+        }
     }
 }
 
-/// A holder that somebody else runs and that starts nobody, in another pod for one: it keeps descriptors, and that is all.
-#[derive(Debug)]
-pub struct StandingStore {
-    pub holder: Holder,
-}
-
-impl Store for StandingStore {
-    fn keeps(&self) -> bool {
-        true
-    }
-
-    fn keep(&self, mount: &KeptMount) -> io::Result<()> {
-        self.holder.keep(mount.name.as_str(), &[mount.device.as_fd(), mount.state.as_fd()])
-    }
-
-    fn forget(&self, name: &MountName) -> io::Result<()> {
-        self.holder.forget(name.as_str())
-    }
-
-    fn ready(&self) -> io::Result<()> {
-        self.holder.ready()
-    }
-
-    fn bye(&self) -> io::Result<()> {
-        self.holder.bye()
-    }
-
-    fn upgrade(&self) -> io::Result<Option<u32>> {
-        Err(io::Error::other(
-            "its holder starts no daemons; replace the program as it was started: a pod by its DaemonSet",
-        ))
-    }
-
-    fn is_followed(&self) -> bool {
-        true
-    }
-
-    fn hand_over_status(&self) -> i32 {
-        0
-    }
+fn unmount_here(name: &MountName, lazy: bool) -> io::Result<()> {
+    mount::unmount(name.directory(), lazy).map_err(io::Error::other)
 }
