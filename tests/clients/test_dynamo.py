@@ -38,12 +38,8 @@ def hub(serve) -> Hub:
 
 @pytest.fixture
 def server(base: Path, hub: Hub) -> Iterator[Server]:
-    server = Server(base / "server", hub.url)
-    try:
-        server.start()
+    with Server(base / "server", hub.url).running() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -206,12 +202,8 @@ def test_with_the_service_away_a_worker_that_is_told_to_be_offline_fails(base: P
 
 @pytest.mark.full
 def test_what_the_service_cannot_have_a_worker_downloads_itself(base: Path, hub) -> None:
-    server = Server(base / "server", "http://127.0.0.1:9")
-    server.start()
-    try:
+    with Server(base / "server", "http://127.0.0.1:9").running() as server:
         assert Pod(base / "worker", hub.url, by(server) | STREAMED).fetch(WITHOUT_TOKENIZER).is_dir()
-    finally:
-        server.stop()
     assert any(request.is_data for request in hub.since(0).of_clients())
 
 

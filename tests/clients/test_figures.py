@@ -32,12 +32,8 @@ def port() -> int:
 
 @pytest.fixture
 def server(base: Path, serve, port: int):
-    server = Server(base / "server", serve("tiny").url, variables={"WEIGHTFS_SERVER_METRICS_PORT": str(port)})
-    try:
-        server.start()
+    with Server(base / "server", serve("tiny").url, variables={"WEIGHTFS_SERVER_METRICS_PORT": str(port)}).running() as server:
         yield server
-    finally:
-        server.stop()
 
 
 def read(port: int) -> dict[str, dict]:

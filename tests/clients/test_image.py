@@ -25,17 +25,13 @@ def image(base: Path) -> Image:
 
 def test_it_serves_a_model_without_any_rights_and_ends_in_order(base: Path, serve, image: Image) -> None:
     hub = serve("tiny")
-    server = Server(base / "server", hub.url, image)
-    try:
-        server.start()
+    with Server(base / "server", hub.url, image).running() as server:
         health = server.weightfs("health")
         assert health.code == 0 and ": ok, version " in health.out, health
         asked = server.weightfs("model", "download", "acme/tiny", "--strategy", "server-only")
         assert asked.code == 0, asked
         sizes = [(repository("tiny") / name).stat().st_size for name in sha256_of_files(repository("tiny"))]
         assert hub.since(0).data_bytes() == sum(sizes)
-    finally:
-        server.stop()
     assert server.process is not None and server.process.process.returncode == 0, server.process.said()
     cache = image.root / "var/cache/weightfs"
     assert (cache / "models.db").stat().st_uid == int(image.config["User"].split(":")[0])

@@ -56,12 +56,8 @@ print(json.dumps(services))
 
 @pytest.fixture
 def server(base: Path, serve) -> Iterator[Server]:
-    server = Server(base / "server", serve("big").url)
-    try:
-        server.start()
+    with Server(base / "server", serve("big").url).running() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("revision", [None, "main"])

@@ -24,12 +24,8 @@ def hub(serve):
 
 @pytest.fixture
 def server(base: Path, hub) -> Iterator[Server]:
-    server = Server(base / "server", hub.url)
-    try:
-        server.start()
+    with Server(base / "server", hub.url).running() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -34,12 +34,8 @@ def source(request: pytest.FixtureRequest, serve) -> Source:
 
 @pytest.fixture
 def server(base: Path, source: Source) -> Iterator[Server]:
-    server = Server(base / "server", source.endpoint)
-    try:
-        server.start()
+    with Server(base / "server", source.endpoint).running() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @dataclass(frozen=True)
